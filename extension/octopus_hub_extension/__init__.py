@@ -1,0 +1,1 @@
+"""The Jupyter server extension: proxy to the service, one WebSocket per page."""

@@ -1,0 +1,1 @@
+"""See docs/concepts.md for what each package may do."""

@@ -1,0 +1,90 @@
+"""The run record: what ran, with what, what came out. Written at the end of every attempt, whatever its end.
+
+``schema_version`` grows when a field changes its meaning; readers accept every version up to their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from octopus_hub.model.base import ApiStruct
+from octopus_hub.model.status import Phase, TimelineEntry
+
+RECORD_SCHEMA_VERSION = 1
+
+
+class TaskEnd(ApiStruct, frozen=True, kw_only=True):
+    """How one task ended."""
+
+    name: str
+    role: str
+    index: int
+    attempt: int
+    node: str = ""
+    devices: dict[str, list[str]] = {}
+    state: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    failure_class: str = ""
+    cause: str = ""
+    advice: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+    peak_memory_bytes: int = 0
+    cpu_seconds: float = 0.0
+    metrics: dict[str, float] = {}
+    log: str = ""  # relative path of the kept log
+    log_bytes: int = 0
+
+
+class OutputFile(ApiStruct, frozen=True, kw_only=True):
+    """A collected output; its content is a blob of the store and a file beside the record."""
+
+    path: str  # {role}-{index}/relative path
+    digest: str
+    size: int
+
+
+class Environment(ApiStruct, frozen=True, kw_only=True):
+    """The software a run used."""
+
+    image: str = ""  # name
+    digest: str = ""  # sha256 of the environment's lock
+    lock: list[str] = []  # name==version lines
+    python: str = ""
+    platform: str = ""
+
+
+class Record(ApiStruct, frozen=True, kw_only=True):
+    """The record of one attempt."""
+
+    schema_version: int = RECORD_SCHEMA_VERSION
+    kind: str = "Record"
+    namespace: str
+    name: str
+    uid: str
+    owner: str = ""
+    attempt: int
+    phase: Phase
+    reason: str = ""
+    message: str = ""
+    final: bool = True  # false: an attempt that was followed by another
+    spec: dict[str, Any]  # wire form of the spec as it ran (secrets by name only)
+    spec_digest: str = ""
+    resolved: dict[str, Any] = {}
+    workspace: str | None = None  # blob digest of the code
+    git: dict[str, Any] | None = None
+    environments: dict[str, Environment] = {}  # by role
+    parameters: dict[str, Any] = {}
+    inputs: list[dict[str, Any]] = []
+    seed: int | None = None
+    queued_at: float | None = None
+    admitted_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    timeline: list[TimelineEntry] = []
+    tasks: list[TaskEnd] = []
+    metrics: dict[str, float] = {}
+    outputs: list[OutputFile] = []
+    product_version: str = ""
+    path: str = ""  # folder of the record on the machine that keeps it

@@ -1,0 +1,1 @@
+"""Live views of TaskSets for notebooks (anywidget)."""
