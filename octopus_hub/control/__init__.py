@@ -1,1 +1,1 @@
-"""See docs/concepts.md for what each package may do."""
+"""The controller: observes truth, decides with the pure core, carries out. Every effect of the engine is here."""

@@ -1,0 +1,197 @@
+"""Carries out what the pure core decided: the only place with effects on TaskSets and tasks.
+
+Writes are compare-and-swap with the writer's epoch; the answer is assumed in the cache at once. After tasks were
+created or deleted, a TaskSet is not looked at before the watch has shown those changes (expectations), so nothing
+is decided on a half-seen gang.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from octopus_hub.backends.base import Backend, Change
+from octopus_hub.control.cache import Cache, TaskKey
+from octopus_hub.control.ledger import Ledger, charge, store
+from octopus_hub.control.metrics import Metrics
+from octopus_hub.core import actions as act
+from octopus_hub.core.expand import expand, port_names
+from octopus_hub.core.plan import Admission
+from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError, Refused
+from octopus_hub.model.names import task_name
+from octopus_hub.model.record import Record
+from octopus_hub.model.status import Phase, Status, TimelineEntry
+from octopus_hub.model.task import Task, TaskState
+from octopus_hub.model.taskset import TaskSet
+
+log = logging.getLogger(__name__)
+
+LEDGER = "usage"
+
+
+class Recorder(Protocol):
+    """Writes run records (``octopus_hub.runs``)."""
+
+    async def record(self, taskset: TaskSet, tasks: Sequence[Task], attempt: int) -> Record:
+        """Collect outputs and logs of a gang attempt and store its record; repeating it changes nothing."""
+
+
+class Expectations:
+    """Tasks whose creation or deletion was ordered and not yet seen."""
+
+    def __init__(self) -> None:
+        self._created: dict[str, set[TaskKey]] = {}
+        self._deleted: dict[str, set[TaskKey]] = {}
+
+    def expect(self, uid: str, created: Sequence[TaskKey] = (), deleted: Sequence[TaskKey] = ()) -> None:
+        """Wait for these."""
+        if created:
+            self._created.setdefault(uid, set()).update(created)
+        if deleted:
+            self._deleted.setdefault(uid, set()).update(deleted)
+
+    def see(self, change: Change) -> None:
+        """Take note of a change."""
+        if isinstance(change.object, Task):
+            task = change.object
+            table = self._created if change.type == "put" else self._deleted
+            waiting = table.get(task.taskset_uid)
+            if waiting is not None:
+                waiting.discard((task.namespace, task.name))
+                if not waiting:
+                    del table[task.taskset_uid]
+        elif isinstance(change.object, TaskSet) and change.type == "deleted":
+            self.clear(change.object.metadata.uid)
+
+    def outstanding(self, uid: str) -> bool:
+        """Something ordered for this TaskSet was not seen yet."""
+        return uid in self._created or uid in self._deleted
+
+    def clear(self, uid: str | None = None) -> None:
+        """Forget them (after a new listing, or a failed order)."""
+        for table in (self._created, self._deleted):
+            table.clear() if uid is None else table.pop(uid, None)
+
+
+class Apply:
+    """Effects of one controller."""
+
+    def __init__(self, backend: Backend, cache: Cache, recorder: Recorder, metrics: Metrics) -> None:
+        self._backend = backend
+        self._cache = cache
+        self._recorder = recorder
+        self._metrics = metrics
+        self.expectations = Expectations()
+        self.ledger = Ledger()
+
+    async def write(self, taskset: TaskSet, status: Status) -> TaskSet:
+        """Write a status if nobody wrote meanwhile, and assume it."""
+        stored = await self._backend.update_status(
+            taskset.metadata.uid, status, version=taskset.metadata.version, epoch=self._backend.epoch
+        )
+        self._cache.assume(stored)
+        if stored.status.phase != taskset.status.phase:
+            self._metrics.phases.labels(stored.status.phase.value).inc()
+        return stored
+
+    async def admit(self, taskset: TaskSet, admission: Admission, now: float) -> TaskSet:
+        """Persist an admission; no task of the attempt exists before this write."""
+        queued_at = taskset.status.queued_at or taskset.metadata.created_at
+        status = _with(
+            taskset.status,
+            phase=Phase.ADMITTED,
+            reason="Admitted",
+            message="",
+            placement={role: list(spans) for role, spans in admission.placement.items()},
+            queued_at=queued_at,
+            admitted_at=now,
+            timeline=[*taskset.status.timeline, TimelineEntry(phase=Phase.ADMITTED, at=now)][-50:],
+        )
+        stored = await self.write(taskset, status)
+        self._metrics.admissions.labels(taskset.spec.queue).inc()
+        self._metrics.wait_seconds.observe(max(0.0, now - queued_at))
+        return stored
+
+    async def carry_out(self, taskset: TaskSet, action: act.Action) -> None:
+        """Carry out one action of a step."""
+        namespace = taskset.metadata.namespace
+        if isinstance(action, act.CreateTasks):
+            await self._create(taskset, action)
+        elif isinstance(action, act.ReleaseTasks):
+            await self._backend.release([(namespace, name) for name in action.names])
+        elif isinstance(action, act.StopTasks):
+            names = [(namespace, name) for name in action.names]
+            await self._backend.stop_tasks(names, action.grace_seconds, action.why)
+        elif isinstance(action, act.DeleteTasks):
+            await self._delete_tasks(taskset, action)
+        elif isinstance(action, act.WriteRecord):
+            await self._record(taskset, action.attempt)
+        else:
+            try:
+                await self._backend.delete(taskset.metadata.uid)
+            except NotFound:
+                log.debug("%s was deleted already", taskset.name)
+
+    async def _create(self, taskset: TaskSet, action: act.CreateTasks) -> None:
+        uid = taskset.metadata.uid
+        every = [(role.name, index) for role in taskset.spec.roles for index in range(role.count)]
+        addresses = await self._backend.reserve(taskset, every, port_names(taskset))
+        specs = expand(taskset, action.members, addresses)
+        namespace = taskset.metadata.namespace
+        names = [(namespace, spec.name) for spec in specs]
+        self.expectations.expect(uid, created=[key for key in names if key not in self._cache.tasks])
+        try:
+            await self._backend.create_tasks(specs)
+        except BaseException:
+            self.expectations.clear(uid)
+            raise
+
+    async def _delete_tasks(self, taskset: TaskSet, action: act.DeleteTasks) -> None:
+        namespace = taskset.metadata.namespace
+        names = [(namespace, name) for name in action.names]
+        self.expectations.expect(taskset.metadata.uid, deleted=[key for key in names if key in self._cache.tasks])
+        try:
+            await self._backend.delete_tasks(names)
+        except BaseException:
+            self.expectations.clear(taskset.metadata.uid)
+            raise
+
+    async def _record(self, taskset: TaskSet, attempt: int) -> None:
+        tasks = [task for task in self._cache.tasks_of(taskset.metadata.uid) if task.gang_attempt == attempt]
+        record = await self._recorder.record(taskset, tasks, attempt)
+        charged = charge(self.ledger, record)
+        if charged is not self.ledger:
+            self.ledger = charged
+            await self._backend.put_ledger(LEDGER, store(charged))
+        latest = self._cache.tasksets.get(taskset.metadata.uid, taskset)
+        recorded = max(attempt, latest.status.recorded_attempt)
+        await self.write(latest, _with(latest.status, recorded_attempt=recorded, record=record.path))
+
+
+def failed_creation(taskset: TaskSet, member: act.Member, error: OctopusError, now: float) -> Task:
+    """Return the row that says a gang could not be created, for ``advance`` to judge like any other failure.
+
+    What the document asks for and can't be had (a missing workspace, image or secret) is permanent; the rest transient.
+    """
+    permanent = isinstance(error, InvalidSpec | NotFound | Refused)
+    return Task(
+        name=task_name(taskset.name, member.role, member.index, member.attempt),
+        namespace=taskset.metadata.namespace,
+        taskset=taskset.name,
+        taskset_uid=taskset.metadata.uid,
+        role=member.role,
+        index=member.index,
+        attempt=member.attempt,
+        gang_attempt=taskset.status.attempt,
+        state=TaskState.FAILED,
+        end_reason="ImageMissing" if permanent else "StartFailed",
+        message=error.message,
+        finished_at=now,
+    )
+
+
+def _with(status: Status, **changes: object) -> Status:
+    return msgspec.structs.replace(status, **changes)

@@ -1,0 +1,230 @@
+"""The last known truth in memory, kept by a watch; what the scheduler and the service look at.
+
+Holds no decisions of its own. Usage (what admitted gangs hold) is kept up to date row by row, so that a snapshot
+costs no walk over all TaskSets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from octopus_hub.backends.base import Change, Listing
+from octopus_hub.core.snapshot import NodeView, Snapshot, Usage
+from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.node import Node
+from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
+from octopus_hub.model.status import Board, QueuePlace
+from octopus_hub.model.task import Task
+from octopus_hub.model.taskset import TaskSet
+
+Subscriber = Callable[[Change], None]
+TaskKey = tuple[str, str]  # (namespace, task name)
+
+
+class Cache:
+    """TaskSets, tasks, nodes, queues and boards by key."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.tasksets: dict[str, TaskSet] = {}
+        self.by_key: dict[tuple[str, str], str] = {}
+        self.tasks: dict[TaskKey, Task] = {}
+        self.nodes: dict[str, Node] = {}
+        self.queues: dict[str, Queue] = {}
+        self.boards: dict[str, Board] = {}
+        self.priorities: dict[str, PriorityClass] = {}
+        self._tasks_of: dict[str, dict[str, Task]] = {}
+        self._holding: dict[str, dict[str, Amounts]] = {}  # uid -> node -> amounts
+        self._owner_of: dict[str, tuple[str, str]] = {}  # uid -> (queue, owner) while holding
+        self._places: dict[str, QueuePlace] = {}
+        self._views: tuple[NodeView, ...] | None = None
+        self._usage = _Sums()
+        self._subscribers: list[Subscriber] = []
+
+    # --- filling
+    def replace(self, listing: Listing) -> list[Change]:
+        """Take a new listing; returns (and tells subscribers) what changed against the old content."""
+        gone: list[Change] = []
+        uids = {taskset.metadata.uid for taskset in listing.tasksets}
+        task_keys = {(task.namespace, task.name) for task in listing.tasks}
+        node_names = {node.name for node in listing.nodes}
+        queue_names = {queue.name for queue in listing.queues}
+        stale: list[TaskSet | Task | Node | Queue | Board] = [
+            *(task for key, task in self.tasks.items() if key not in task_keys),
+            *(taskset for uid, taskset in self.tasksets.items() if uid not in uids),
+            *(node for name, node in self.nodes.items() if name not in node_names),
+            *(queue for name, queue in self.queues.items() if name not in queue_names),
+        ]
+        gone.extend(Change(revision=listing.revision, type="deleted", object=each) for each in stale)
+        self.priorities = {each.name: each for each in listing.priorities or DEFAULT_PRIORITIES}
+        present: Iterable[TaskSet | Task | Node | Queue | Board] = [
+            *listing.nodes,
+            *listing.queues,
+            *listing.tasksets,
+            *listing.tasks,
+            *listing.boards,
+        ]
+        changes = gone + [Change(revision=listing.revision, type="put", object=each) for each in present]
+        for change in changes:
+            self.apply(change)
+        self.revision = listing.revision
+        return changes
+
+    def apply(self, change: Change) -> bool:
+        """Take one change; returns False for one that is older than what is known."""
+        item = change.object
+        put = change.type == "put"
+        if isinstance(item, TaskSet):
+            if not self._put_taskset(item) if put else not self._drop_taskset(item):
+                return False
+        elif isinstance(item, Task):
+            self._put_task(item) if put else self._drop_task(item)
+        elif isinstance(item, Node):
+            self._views = None
+            self.nodes[item.name] = item
+            if not put:
+                del self.nodes[item.name]
+        elif isinstance(item, Queue):
+            self.queues[item.name] = item
+            if not put:
+                del self.queues[item.name]
+        else:
+            self._put_board(item)
+        self.revision = max(self.revision, change.revision)
+        for subscriber in list(self._subscribers):
+            subscriber(change)
+        return True
+
+    def assume(self, taskset: TaskSet) -> None:
+        """Take the answer of our own write before its change arrives."""
+        self.apply(Change(revision=self.revision, type="put", object=taskset))
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Call ``callback`` after every change; returns what ends it."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback) if callback in self._subscribers else None
+
+    # --- looking
+    def tasks_of(self, uid: str) -> list[Task]:
+        """Return the known tasks of a TaskSet."""
+        return list(self._tasks_of.get(uid, {}).values())
+
+    def place_of(self, uid: str) -> QueuePlace | None:
+        """Return the queue place of a waiting TaskSet."""
+        taskset = self.tasksets.get(uid)
+        if taskset is None or not taskset.status.phase.waiting:
+            return None
+        return self._places.get(uid)
+
+    def snapshot(self) -> Snapshot:
+        """Return what the scheduler looks at."""
+        if self._views is None:
+            self._views = tuple(
+                NodeView(each.name, each.capacity, each.labels, each.ready and each.schedulable)
+                for each in sorted(self.nodes.values(), key=lambda node: node.name)
+            )
+        return Snapshot(self._views, self._usage.freeze(), dict(self.queues))
+
+    # --- rows
+    def _put_taskset(self, taskset: TaskSet) -> bool:
+        uid = taskset.metadata.uid
+        known = self.tasksets.get(uid)
+        if known is not None and known.metadata.version >= taskset.metadata.version:
+            return False
+        self.tasksets[uid] = taskset
+        self.by_key[taskset.key] = uid
+        self._count(uid)
+        return True
+
+    def _drop_taskset(self, taskset: TaskSet) -> bool:
+        uid = taskset.metadata.uid
+        if self.tasksets.pop(uid, None) is None:
+            return False
+        if self.by_key.get(taskset.key) == uid:
+            del self.by_key[taskset.key]
+        self._places.pop(uid, None)
+        self._count(uid)
+        return True
+
+    def _put_task(self, task: Task) -> None:
+        self.tasks[task.namespace, task.name] = task
+        rows = self._tasks_of.setdefault(task.taskset_uid, {})
+        known = rows.get(task.name)
+        rows[task.name] = task
+        if known is None or known.state.terminal != task.state.terminal:
+            self._count(task.taskset_uid)
+
+    def _drop_task(self, task: Task) -> None:
+        self.tasks.pop((task.namespace, task.name), None)
+        rows = self._tasks_of.get(task.taskset_uid)
+        if rows is not None:
+            rows.pop(task.name, None)
+            if not rows:
+                del self._tasks_of[task.taskset_uid]
+        self._count(task.taskset_uid)
+
+    def _put_board(self, board: Board) -> None:
+        known = self.boards.get(board.queue)
+        for place in known.places if known else ():
+            self._places.pop(place.uid, None)
+        self.boards[board.queue] = board
+        self._places.update({place.uid: place for place in board.places})
+
+    def _count(self, uid: str) -> None:
+        before = self._holding.pop(uid, None)
+        owner = self._owner_of.pop(uid, None)
+        if before and owner:
+            self._usage.change(before, owner, -1)
+        taskset = self.tasksets.get(uid)
+        after = held_amounts(taskset, self._tasks_of.get(uid, {}).values()) if taskset else {}
+        if taskset is not None and after:
+            owner = (taskset.spec.queue, taskset.metadata.owner)
+            self._holding[uid] = after
+            self._owner_of[uid] = owner
+            self._usage.change(after, owner, 1)
+
+
+def held_amounts(taskset: TaskSet, tasks: Iterable[Task]) -> dict[str, Amounts]:
+    """Return what a TaskSet holds on each node.
+
+    An admitted TaskSet holds all its members' resources until it has ended; one that ended or went back to the queue
+    holds those of tasks that are not confirmed gone.
+    """
+    phase = taskset.status.phase
+    held: dict[str, Amounts] = {}
+    if not phase.terminal and not phase.waiting:
+        for role in taskset.spec.roles:
+            each = role.resources.amounts()
+            for span in taskset.status.placement.get(role.name, ()):
+                held[span.node] = held.get(span.node, Amounts()).plus(each.times(span.count))
+        return held
+    for task in tasks:
+        if not task.state.terminal:
+            each = taskset.role(task.role).resources.amounts()
+            held[task.node] = held.get(task.node, Amounts()).plus(each)
+    return held
+
+
+class _Sums:
+    """Running totals by node, queue and user."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Amounts] = {}
+        self.queues: dict[str, Amounts] = {}
+        self.users: dict[tuple[str, str], Amounts] = {}
+
+    def change(self, held: Mapping[str, Amounts], owner: tuple[str, str], sign: int) -> None:
+        whole = Amounts()
+        for node, amounts in held.items():
+            self.nodes[node] = _moved(self.nodes.get(node), amounts, sign)
+            whole = whole.plus(amounts)
+        self.queues[owner[0]] = _moved(self.queues.get(owner[0]), whole, sign)
+        self.users[owner] = _moved(self.users.get(owner), whole, sign)
+
+    def freeze(self) -> Usage:
+        return Usage(dict(self.nodes), dict(self.queues), dict(self.users))
+
+
+def _moved(known: Amounts | None, by: Amounts, sign: int) -> Amounts:
+    base = known or Amounts()
+    return base.plus(by) if sign > 0 else base.minus(by)

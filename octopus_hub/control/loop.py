@@ -1,0 +1,370 @@
+"""The controller's loop: watch -> cache -> schedule and advance -> apply. Knows the Backend protocol only.
+
+Level-triggered: a step looks at the cached truth, never at the event that woke it; after any lost event, failed write
+or restart the next look finds the same answer. A TaskSet is held by one worker at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from octopus_hub.backends.base import Backend, Change, Gone
+from octopus_hub.control.apply import LEDGER, Apply, Recorder, failed_creation
+from octopus_hub.control.boards import boards
+from octopus_hub.control.cache import Cache
+from octopus_hub.control.ledger import load
+from octopus_hub.control.metrics import Metrics
+from octopus_hub.control.workqueue import WorkQueue
+from octopus_hub.core import actions as act
+from octopus_hub.core.expand import needs
+from octopus_hub.core.lifecycle import advance, after_reason
+from octopus_hub.core.reason import Reason
+from octopus_hub.core.schedule import schedule
+from octopus_hub.core.snapshot import Waiting
+from octopus_hub.model.errors import Conflict, NotFound, OctopusError
+from octopus_hub.model.node import Node
+from octopus_hub.model.queue import Queue
+from octopus_hub.model.status import Phase, Status
+from octopus_hub.model.task import Task
+from octopus_hub.model.taskset import TaskSet
+
+log = logging.getLogger(__name__)
+
+WORKERS = 8
+STATUS_SECONDS = 1.0  # least time between writes of counts alone
+BOARD_SECONDS = 1.0
+EXPECTATION_SECONDS = 30.0  # unseen after this, list again
+
+
+class Controller:
+    """Drives every TaskSet of a backend.
+
+    Parameters
+    ----------
+    backend : Backend
+        Open backend; the controller is its only writer of statuses.
+    cache : Cache
+        Filled and kept up to date here; the service reads the same one.
+    recorder : Recorder
+        Writes run records.
+    clock : callable
+        Unix seconds; replaced in tests.
+    seed : int
+        Seed of the jitter of delays.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        cache: Cache,
+        recorder: Recorder,
+        *,
+        clock: Callable[[], float] = time.time,
+        seed: int = 0,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.cache = cache
+        self.metrics = metrics or Metrics()
+        self._backend = backend
+        self._clock = clock
+        self._seed = seed
+        self._apply = Apply(backend, cache, recorder, self.metrics)
+        self._queue = WorkQueue()
+        self._waiting: dict[str, Waiting | None] = {}  # uid -> what the scheduler sees; None: to be rendered again
+        self._memo: Any = None
+        self._dirty = asyncio.Event()
+        self._written_at: dict[str, float] = {}
+        self._dependents: dict[tuple[str, str], set[str]] = {}
+        self._boards_at = -BOARD_SECONDS
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listed = asyncio.Event()
+
+    async def start(self) -> None:
+        """List, then watch and work in the background; returns when the cache is filled."""
+        self._apply.ledger = load(await self._backend.get_ledger(LEDGER))
+        self._tasks = [asyncio.create_task(self._follow(), name="watch")]
+        await self._listed.wait()
+        self._tasks.append(asyncio.create_task(self._schedule_loop(), name="schedule"))
+        self._tasks.extend(asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(WORKERS))
+
+    async def stop(self) -> None:
+        """End the background tasks; whatever was half done is found again at the next start."""
+        self._queue.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is to be done now."""
+        return self._queue.idle and not self._dirty.is_set()
+
+    # --- watch
+    async def _follow(self) -> None:
+        while True:
+            try:
+                listing = await self._backend.listing()
+                self._apply.expectations.clear()
+                for change in self.cache.replace(listing):
+                    self._notice(change)
+                for uid in self.cache.tasksets:
+                    self._notice_taskset(self.cache.tasksets[uid])
+                self._listed.set()
+                async for change in self._backend.watch(listing.revision):
+                    self.cache.apply(change)
+                    self._notice(change)
+            except Gone:
+                log.info("the watch fell behind; listing again")
+            except OctopusError as error:
+                log.error("the watch failed, listing again: %s", error)
+                await asyncio.sleep(1.0)
+
+    def _notice(self, change: Change) -> None:
+        self._apply.expectations.see(change)
+        item = change.object
+        if isinstance(item, Task):
+            if not self._apply.expectations.outstanding(item.taskset_uid):
+                self._queue.add(item.taskset_uid)
+            if change.type == "deleted" or item.state.terminal:
+                self._dirty.set()  # resources may have come free
+        elif isinstance(item, TaskSet):
+            if change.type == "deleted":
+                self._forget(item)
+            else:
+                self._notice_taskset(self.cache.tasksets.get(item.metadata.uid, item))
+        elif isinstance(item, Node | Queue):
+            self._memo = None
+            self._dirty.set()
+
+    def _notice_taskset(self, taskset: TaskSet) -> None:
+        uid = taskset.metadata.uid
+        if taskset.status.phase.waiting:
+            known = self._waiting.get(uid)
+            if known is None or taskset.status.avoid or known.queued_at != _queued_at(taskset):
+                self._waiting[uid] = None
+            self._dirty.set()
+        elif self._waiting.pop(uid, _ABSENT) is not _ABSENT:
+            self._dirty.set()
+        for other in taskset.spec.after:
+            self._dependents.setdefault((taskset.metadata.namespace, other.name), set()).add(uid)
+        if taskset.status.phase.terminal:
+            self._dirty.set()
+        self._queue.add(uid)
+
+    def _forget(self, taskset: TaskSet) -> None:
+        uid = taskset.metadata.uid
+        self._waiting.pop(uid, None)
+        self._written_at.pop(uid, None)
+        self._queue.forget(uid)
+        self._dirty.set()
+
+    # --- schedule
+    async def _schedule_loop(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                await self._cycle()
+            except OctopusError as error:
+                self.metrics.errors.labels(error.code).inc()
+                log.warning("scheduling is tried again: %s", error)
+                self._wake_schedule(1.0)
+            except Exception:
+                self.metrics.errors.labels("bug").inc()
+                log.exception("a scheduling cycle failed; trying again")
+                self._wake_schedule(5.0)
+            await asyncio.sleep(0)  # let the workers see what was admitted before the next cycle
+
+    async def _cycle(self) -> None:
+        now = self._clock()
+        waiting, withheld = self._gather()
+        started = time.perf_counter()
+        plan = schedule(self.cache.snapshot(), waiting, now, self._memo)
+        self.metrics.schedule_seconds.observe(time.perf_counter() - started)
+        self._memo = plan.memo
+        for admission in plan.admissions:
+            taskset = self.cache.tasksets.get(admission.uid)
+            if taskset is None or not taskset.status.phase.waiting:
+                continue
+            if taskset.metadata.stop_requested_at or taskset.metadata.deletion_requested_at or taskset.spec.hold:
+                continue
+            try:
+                await self._apply.admit(taskset, admission, now)
+            except (Conflict, NotFound):
+                self._memo = None  # somebody wrote first; the watch brings it and wakes us again
+                self._dirty.set()
+                continue
+            self._waiting.pop(admission.uid, None)
+            self._queue.add(admission.uid)
+        if plan.wake_at is not None:
+            self._wake_schedule(max(0.01, plan.wake_at - now))
+        await self._write_boards(plan.waits, withheld, now)
+
+    def _gather(self) -> tuple[list[Waiting], dict[str, Reason]]:
+        waiting: list[Waiting] = []
+        withheld: dict[str, Reason] = {}
+        for uid in list(self._waiting):
+            taskset = self.cache.tasksets.get(uid)
+            if taskset is None:
+                self._waiting.pop(uid, None)
+                continue
+            reason = self._withheld(taskset)
+            if reason is not None:
+                withheld[uid] = reason
+                continue
+            if taskset.status.phase is not Phase.QUEUED or self._apply.expectations.outstanding(uid):
+                continue
+            if any(not task.state.terminal for task in self.cache.tasks_of(uid)):
+                continue  # members of a withdrawn attempt are still dying
+            gang = self._waiting[uid] or self._render(taskset)
+            self._waiting[uid] = gang
+            waiting.append(gang)
+        return waiting, withheld
+
+    def _render(self, taskset: TaskSet) -> Waiting:
+        priority = self.cache.priorities.get(taskset.spec.priority)
+        return Waiting(
+            uid=taskset.metadata.uid,
+            namespace=taskset.metadata.namespace,
+            name=taskset.name,
+            owner=taskset.metadata.owner,
+            queue=taskset.spec.queue,
+            priority=priority.value if priority else 0,
+            queued_at=_queued_at(taskset),
+            needs=needs(taskset),
+            avoid={each.node: each.until for each in taskset.status.avoid},
+        )
+
+    def _withheld(self, taskset: TaskSet) -> Reason | None:
+        if taskset.spec.hold:
+            return Reason(code="Held", message=f"held; octopus release {taskset.name} lets it queue")
+        if not taskset.spec.after:
+            return None
+        namespace = taskset.metadata.namespace
+        others: dict[str, Phase | None] = {}
+        for after in taskset.spec.after:
+            uid = self.cache.by_key.get((namespace, after.name))
+            others[after.name] = self.cache.tasksets[uid].status.phase if uid else None
+        return after_reason(taskset, others)
+
+    def _wake_schedule(self, delay_seconds: float) -> None:
+        asyncio.get_running_loop().call_later(delay_seconds, self._dirty.set)
+
+    async def _write_boards(self, waits: Any, withheld: dict[str, Reason], now: float) -> None:
+        since = time.monotonic() - self._boards_at
+        waiting = [self.cache.tasksets[uid] for uid in self._waiting if uid in self.cache.tasksets]
+        if since < BOARD_SECONDS and waiting:
+            self._wake_schedule(BOARD_SECONDS - since)
+            return
+        names = set(self.cache.queues) | set(self.cache.boards)
+        for name, board in boards(waiting, waits, withheld, names, now).items():
+            self.metrics.waiting.labels(name).set(len(board.places))
+            known = self.cache.boards.get(name)
+            if known is None or known.places != board.places:
+                self._boards_at = time.monotonic()
+                await self._backend.put_board(board)
+
+    # --- advance
+    async def _work(self) -> None:
+        while True:
+            uid = await self._queue.get()
+            try:
+                await self._step(uid)
+                self._queue.forget(uid)
+            except (Conflict, NotFound) as error:
+                log.debug("looking again at %s: %s", uid, error)
+                self._queue.retry(uid)
+            except OctopusError as error:
+                self.metrics.errors.labels(error.code).inc()
+                log.warning("trying %s again in %.1f s: %s", uid, self._queue.retry(uid), error)
+            except Exception:
+                self.metrics.errors.labels("bug").inc()
+                log.exception("a step of %s failed; trying again", uid)
+                self._queue.retry(uid, first_seconds=1.0)
+            finally:
+                self._queue.done(uid)
+
+    async def _step(self, uid: str) -> None:
+        taskset = self.cache.tasksets.get(uid)
+        if taskset is None:
+            return
+        if self._apply.expectations.outstanding(uid):
+            self._queue.add_after(uid, EXPECTATION_SECONDS)
+            return
+        now = self._clock()
+        taskset = self._fail_dependent(taskset, now)
+        step = advance(taskset, self.cache.tasks_of(uid), now, seed=self._seed)
+        if step.status != taskset.status and self._may_write(taskset, step.status):
+            taskset = await self._write(taskset, step.status)
+        if step.wake_at is not None:
+            self._queue.add_after(uid, max(0.01, step.wake_at - now))
+        for action in step.actions:
+            try:
+                await self._apply.carry_out(taskset, action)
+            except OctopusError as error:
+                if not isinstance(action, act.CreateTasks):
+                    raise
+                await self._creation_failed(taskset, action, error)
+                return
+
+    async def _write(self, taskset: TaskSet, status: Status) -> TaskSet:
+        self._written_at[taskset.metadata.uid] = time.monotonic()
+        stored = await self._apply.write(taskset, status)
+        if stored.status.phase.terminal and not taskset.status.phase.terminal:
+            for uid in self._dependents.pop(stored.key, ()):
+                self._queue.add(uid)
+        return stored
+
+    def _may_write(self, taskset: TaskSet, status: Status) -> bool:
+        """Counts alone are written once a second at most; everything else at once."""
+        if _without_counts(taskset.status) != _without_counts(status):
+            return True
+        since = time.monotonic() - self._written_at.get(taskset.metadata.uid, -STATUS_SECONDS)
+        if since >= STATUS_SECONDS:
+            return True
+        self._queue.add_after(taskset.metadata.uid, STATUS_SECONDS - since)
+        return False
+
+    async def _creation_failed(self, taskset: TaskSet, action: act.CreateTasks, error: OctopusError) -> None:
+        log.warning("the gang of %s could not be created: %s", taskset.name, error)
+        now = self._clock()
+        rows = [*self.cache.tasks_of(taskset.metadata.uid)]
+        rows.extend(failed_creation(taskset, member, error, now) for member in action.members)
+        step = advance(taskset, rows, now, seed=self._seed)
+        if step.status == taskset.status:
+            raise error
+        await self._write(taskset, step.status)
+
+    def _fail_dependent(self, taskset: TaskSet, now: float) -> TaskSet:
+        """A TaskSet whose ``after`` can no longer be fulfilled ends like a stopped one, and says why."""
+        if not taskset.spec.after or not taskset.status.phase.waiting or taskset.metadata.stop_requested_at:
+            return taskset
+        reason = self._withheld(taskset)
+        if reason is None or reason.code != "DependencyFailed":
+            return taskset
+        self._waiting.pop(taskset.metadata.uid, None)
+        metadata = msgspec.structs.replace(taskset.metadata, stop_requested_at=now)
+        status = msgspec.structs.replace(taskset.status, reason=reason.code, message=reason.message)
+        return msgspec.structs.replace(taskset, metadata=metadata, status=status)
+
+
+_ABSENT = object()
+
+
+def _queued_at(taskset: TaskSet) -> float:
+    return taskset.status.queued_at or taskset.metadata.created_at
+
+
+def _without_counts(status: Status) -> Status:
+    roles = [
+        msgspec.structs.replace(role, pending=0, bound=0, running=0, succeeded=0, failed=0, unknown=0, exceptional=[])
+        for role in status.roles
+    ]
+    return msgspec.structs.replace(status, roles=roles)

@@ -1,0 +1,31 @@
+"""What the controller counts, for Prometheus. One registry per engine; the service exposes it."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
+
+
+class Metrics:
+    """Counters of one controller."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.admissions = Counter("octopus_admissions", "Gangs admitted", ["queue"], registry=self.registry)
+        self.phases = Counter("octopus_phase_changes", "Phases entered", ["phase"], registry=self.registry)
+        self.errors = Counter(
+            "octopus_step_errors", "Steps that failed and are retried", ["code"], registry=self.registry
+        )
+        self.waiting = Gauge(
+            "octopus_waiting_tasksets", "TaskSets waiting in a queue", ["queue"], registry=self.registry
+        )
+        self.schedule_seconds = Histogram(
+            "octopus_schedule_seconds", "Time of one scheduling cycle", buckets=_LATENCIES, registry=self.registry
+        )
+        self.wait_seconds = Histogram(
+            "octopus_queue_wait_seconds",
+            "Time from queueing to admission",
+            buckets=(0.1, 1, 10, 60, 600, 3600, 86400),
+            registry=self.registry,
+        )
