@@ -1,1 +1,1 @@
-"""See docs/concepts.md for what each package may do."""
+"""What JupyterHub loads: its configuration and our spawner. Never imports the engine or the service."""

@@ -1,1 +1,1 @@
-"""See docs/concepts.md for what each package may do."""
+"""Run records: what ran, with what, what came out; and running it again."""
