@@ -1,4 +1,7 @@
-"""A refusal as a value: why something can't run now, in numbers (design, law 9)."""
+"""A refusal as a value: why something can't run now, in numbers (design, law 9), and how numbers are worded.
+
+Decides nothing and formats amounts only; quota, placement and schedule make reasons, control and service show them.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,10 @@ ReasonCode = Literal[
     "BackOff",  # nodes avoided after failed binds
 ]
 
+CPU = "cpu_millis"
+MEMORY = "memory_bytes"
+_UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+
 
 class Reason(ApiStruct, frozen=True, kw_only=True):
     """Why a gang is not admitted.
@@ -40,3 +47,49 @@ class Reason(ApiStruct, frozen=True, kw_only=True):
     need: Amounts = Amounts()
     free: Amounts = Amounts()
     where: str = ""
+
+
+def flat(amounts: Amounts) -> dict[str, int]:
+    """Return the non-zero entries by resource name: ``cpu_millis``, ``memory_bytes``, device types."""
+    entries = {name: count for name, count in amounts.devices.items() if count}
+    if amounts.memory_bytes:
+        entries[MEMORY] = amounts.memory_bytes
+    if amounts.cpu_millis:
+        entries[CPU] = amounts.cpu_millis
+    return entries
+
+
+def unflat(entries: dict[str, int]) -> Amounts:
+    """Return the Amounts of what :func:`flat` gives."""
+    return Amounts(
+        cpu_millis=entries.get(CPU, 0),
+        memory_bytes=entries.get(MEMORY, 0),
+        devices={name: count for name, count in entries.items() if count and name not in (CPU, MEMORY)},
+    )
+
+
+def figure(resource: str, amount: int) -> str:
+    """Return the bare number as people read it: ``2.5`` (CPU), ``8 GiB``, ``4``."""
+    if resource == CPU:
+        return f"{amount / 1000:g}"
+    if resource == MEMORY:
+        for unit, factor in _UNITS:
+            if abs(amount) >= factor:
+                return f"{round(amount / factor, 2):g} {unit}"
+        return f"{amount} bytes"
+    return str(amount)
+
+
+def unit(resource: str) -> str:
+    """Return the word for a resource."""
+    return {CPU: "CPU", MEMORY: "memory"}.get(resource, resource)
+
+
+def quantity(resource: str, amount: int) -> str:
+    """Return number and word: ``2.5 CPU``, ``8 GiB memory``, ``4 gpu``."""
+    return f"{figure(resource, amount)} {unit(resource)}"
+
+
+def quantities(entries: dict[str, int]) -> str:
+    """Return several quantities in one phrase, devices first."""
+    return " + ".join(quantity(resource, amount) for resource, amount in entries.items()) or "nothing"

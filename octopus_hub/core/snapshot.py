@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from octopus_hub.core.reason import flat, unflat
+from octopus_hub.core.slots import NONE_SUCH, Cluster, Need, Selector, Slots
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.queue import Queue
+from octopus_hub.model.status import Span
+
+Placement = Mapping[str, Sequence[Span]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What admitted gangs hold: by node, by queue, by (queue, owner)."""
+    """What admitted gangs hold: by node, by queue, by (queue, owner).
+
+    ``holders`` says how many gangs hold some of a resource (``cpu_millis``, ``memory_bytes``, device types); only
+    texts use it, so it may stay empty.
+    """
 
     nodes: Mapping[str, Amounts] = field(default_factory=dict)
     queues: Mapping[str, Amounts] = field(default_factory=dict)
     users: Mapping[tuple[str, str], Amounts] = field(default_factory=dict)
+    holders: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +75,167 @@ class Snapshot:
     nodes: tuple[NodeView, ...]
     usage: Usage = field(default_factory=Usage)
     queues: Mapping[str, Queue] = field(default_factory=dict)
+
+    def trial(self) -> Trial:
+        """Return an overlay to try admissions in; the snapshot never changes."""
+        return Trial(self)
+
+
+def held(gangs: Iterable[tuple[Waiting, Placement]]) -> Usage:
+    """Return what admitted gangs hold in all, each with its placement. Nodes need not exist any more."""
+    nodes: dict[str, dict[str, int]] = {}
+    queues: dict[str, dict[str, int]] = {}
+    users: dict[tuple[str, str], dict[str, int]] = {}
+    holders: dict[str, int] = {}
+    for gang, placement in gangs:
+        total: dict[str, int] = {}
+        for need in gang.needs:
+            each = flat(need.each)
+            for span in placement.get(need.role, ()):
+                _accumulate(nodes.setdefault(span.node, {}), each, span.count)
+                _accumulate(total, each, span.count)
+        _accumulate(queues.setdefault(gang.queue, {}), total, 1)
+        _accumulate(users.setdefault((gang.queue, gang.owner), {}), total, 1)
+        _accumulate(holders, dict.fromkeys(total, 1), 1)
+    return Usage(
+        nodes={name: unflat(entries) for name, entries in nodes.items()},
+        queues={name: unflat(entries) for name, entries in queues.items()},
+        users={key: unflat(entries) for key, entries in users.items()},
+        holders=holders,
+    )
+
+
+def gang_total(needs: Sequence[RoleNeed]) -> dict[str, int]:
+    """Return what a whole gang asks for, by resource name."""
+    total: dict[str, int] = {}
+    for need in needs:
+        _accumulate(total, flat(need.each), need.count)
+    return total
+
+
+def _accumulate(into: dict[str, int], entries: Mapping[str, int], times: int) -> None:
+    for resource, amount in entries.items():
+        into[resource] = into.get(resource, 0) + amount * times
+
+
+class Trial:
+    """A mutable overlay over a snapshot: integers only, changed by :meth:`add` and :meth:`remove`.
+
+    Attributes
+    ----------
+    free : list of list of int
+        What is free on each node over ``cluster.resources``; negative where a node shrank or is kept for a gang.
+    kept : dict of int to list of int
+        What :meth:`keep` set aside, by node; part of what ``free`` no longer has.
+    """
+
+    def __init__(self, snapshot: Snapshot, cluster: Cluster | None = None) -> None:
+        self.snapshot = snapshot
+        self.queues = snapshot.queues
+        self.cluster = cluster or Cluster(snapshot.nodes)
+        self.free = [list(vector) for vector in self.cluster.capacity]
+        self.changes: list[int] = []
+        self.kept: dict[int, list[int]] = {}
+        self.kept_for: list[Waiting] = []
+        self.holders = dict(snapshot.usage.holders)
+        self._queue_used: dict[str, dict[str, int]] = {}
+        self._user_used: dict[tuple[str, str], dict[str, int]] = {}
+        self._slots: dict[tuple[Need, Selector, frozenset[int]], Slots] = {}
+        for name, amounts in snapshot.usage.nodes.items():
+            at = self.cluster.index.get(name)
+            if at is not None:  # a node that is gone holds nothing that could be given
+                self.free[at] = [a - b for a, b in zip(self.free[at], self.cluster.vector(amounts), strict=True)]
+
+    def slots(self, need: Need, selector: Selector, excluded: frozenset[int] = frozenset()) -> Slots:
+        """Return the room for tasks of that size, up to date."""
+        key = (need, selector, excluded)
+        found = self._slots.get(key)
+        if found is None:
+            members = [at for at in self.cluster.members(selector) if at not in excluded]
+            found = self._slots[key] = Slots(self.cluster, self.free, self.changes, need, members)
+            return found
+        return found.refresh()
+
+    def take(self, at: int, need: Need, count: int) -> None:
+        """Take (or, with a negative count, give back) resources of ``count`` tasks on a node."""
+        free = self.free[at]
+        for dimension, amount in need:
+            if dimension != NONE_SUCH:
+                free[dimension] -= amount * count
+        self.changes.append(at)
+
+    def queue_used(self, queue: str) -> dict[str, int]:
+        """Return what a queue uses, by resource name."""
+        found = self._queue_used.get(queue)
+        if found is None:
+            amounts = self.snapshot.usage.queues.get(queue)
+            found = self._queue_used[queue] = flat(amounts) if amounts is not None else {}
+        return found
+
+    def user_used(self, queue: str, owner: str) -> dict[str, int]:
+        """Return what a user uses in a queue, by resource name."""
+        key = (queue, owner)
+        found = self._user_used.get(key)
+        if found is None:
+            amounts = self.snapshot.usage.users.get(key)
+            found = self._user_used[key] = flat(amounts) if amounts is not None else {}
+        return found
+
+    def add(self, gang: Waiting, placement: Placement) -> None:
+        """Admit a gang: its nodes, its queue and its owner use more."""
+        self._move(gang, placement, 1)
+        self.charge(gang, gang_total(gang.needs), 1)
+
+    def remove(self, gang: Waiting, placement: Placement) -> None:
+        """Undo :meth:`add`."""
+        self._move(gang, placement, -1)
+        self.charge(gang, gang_total(gang.needs), -1)
+
+    def charge(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
+        """Count a gang's total on its queue and owner (``times`` -1 takes it back)."""
+        _accumulate(self.queue_used(gang.queue), total, times)
+        _accumulate(self.user_used(gang.queue, gang.owner), total, times)
+        for resource in total:
+            self.holders[resource] = self.holders.get(resource, 0) + times
+
+    def keep(self, gang: Waiting, placement: Placement) -> None:
+        """Set nodes aside for a gang that waits, whatever runs there: others see that much less free."""
+        self.kept_for.append(gang)
+        self._move(gang, placement, 1)
+        for need in gang.needs:
+            vector = self.cluster.vector(need.each)
+            for span in placement.get(need.role, ()):
+                kept = self.kept.setdefault(self.cluster.index[span.node], [0] * len(vector))
+                for dimension, amount in enumerate(vector):
+                    kept[dimension] += amount * span.count
+
+    def fits(self, gang: Waiting, placement: Placement) -> bool:
+        """Say whether exactly this placement is free now."""
+        touched = {
+            (self.cluster.index[span.node], dimension)
+            for need in gang.needs
+            for span in placement.get(need.role, ())
+            for dimension, _ in self.cluster.need(need.each)
+        }
+        self._move(gang, placement, 1)
+        fitting = all(self.free[at][dimension] >= 0 for at, dimension in touched)
+        self._move(gang, placement, -1)
+        return fitting
+
+    def usage(self) -> Usage:
+        """Return the usage with everything that was added (what is kept counts as used)."""
+        users: dict[tuple[str, str], Amounts] = dict(self.snapshot.usage.users)
+        users.update({key: unflat(entries) for key, entries in self._user_used.items()})
+        queues: dict[str, Amounts] = dict(self.snapshot.usage.queues)
+        queues.update({name: unflat(entries) for name, entries in self._queue_used.items()})
+        nodes: dict[str, Amounts] = dict(self.snapshot.usage.nodes)
+        for at in set(self.changes):
+            used = [a - b for a, b in zip(self.cluster.capacity[at], self.free[at], strict=True)]
+            nodes[self.cluster.nodes[at].name] = unflat(dict(zip(self.cluster.resources, used, strict=True)))
+        return Usage(nodes=nodes, queues=queues, users=users, holders=dict(self.holders))
+
+    def _move(self, gang: Waiting, placement: Placement, sign: int) -> None:
+        for need in gang.needs:
+            vector = self.cluster.need(need.each)
+            for span in placement.get(need.role, ()):
+                self.take(self.cluster.index[span.node], vector, sign * span.count)

@@ -1,0 +1,118 @@
+"""The numbers behind a gang that finds no room (design, law 9): what is short, where the most is free, who holds it.
+
+Only words and figures: ``placement`` and ``schedule`` decide. Nothing here changes a trial.
+"""
+
+from __future__ import annotations
+
+from octopus_hub.core.reason import Reason, ReasonCode, figure, flat, quantities, quantity, unflat, unit
+from octopus_hub.core.slots import NONE_SUCH, Selector
+from octopus_hub.core.snapshot import RoleNeed, Trial, Waiting, gang_total
+
+
+def refuse(trial: Trial, gang: Waiting, code: ReasonCode = "NoFit") -> Reason:
+    """Say what ``gang`` is short of in ``trial`` (of an empty cluster for ``NeverFits``)."""
+    for need in gang.needs:
+        selector = tuple(sorted(need.node_selector.items()))
+        if trial.slots(trial.cluster.need(need.each), selector).total < need.count:
+            return _short(trial, gang, need, selector, code)
+    return _together(trial, gang, code)
+
+
+def _short(trial: Trial, gang: Waiting, need: RoleNeed, selector: Selector, code: ReasonCode) -> Reason:
+    cluster = trial.cluster
+    wanted = f"role {need.role} needs {_each(need)}"
+    total = need.each.times(need.count)
+    if not cluster.members(selector):
+        labels = ", ".join(f"{label}={value}" for label, value in selector)
+        what = f"{wanted} on nodes labelled {labels}; no usable node is" if selector else f"{wanted}; no node is usable"
+        return Reason(code=code, message=what, need=total)
+    scarce = _scarce(trial, need, selector)
+    if scarce is None:
+        return _no_node_has_all(trial, need, selector, code)
+    resource, amount = scarce
+    if resource not in cluster.dimension:
+        return Reason(code=code, message=f"{wanted}; no node has a {resource}", need=total)
+    dimension = cluster.dimension[resource]
+    node, free = trial.slots(((dimension, 1),), selector).largest()
+    where = cluster.nodes[node].name if node >= 0 else ""
+    wanted = f"role {need.role} needs {need.count} x {quantity(resource, amount)}"
+    if code == "NeverFits":
+        limit = f"the largest node has {figure(resource, free)}" + (f" ({where})" if where else "")
+        if free >= amount:
+            limit = f"all nodes together have room for {trial.slots(((dimension, amount),), selector).total}"
+    else:
+        limit = f"largest free {figure(resource, free)}" + (f" on {where}" if where else "")
+        limit += f"; {_in_use(trial, resource, selector)}"
+    available = unflat({resource: trial.slots(((dimension, 1),), selector).total})
+    return Reason(code=code, message=f"{wanted}, {limit}", need=total, free=available, where=where)
+
+
+def _each(need: RoleNeed) -> str:
+    return f"{need.count} x ({quantities(flat(need.each))})"
+
+
+def _scarce(trial: Trial, need: RoleNeed, selector: Selector) -> tuple[str, int] | None:
+    """Return the resource that alone allows the fewest tasks, if that is fewer than asked."""
+    found: tuple[int, str, int] | None = None
+    for resource, amount in flat(need.each).items():
+        dimension = trial.cluster.dimension.get(resource, NONE_SUCH)
+        room = trial.slots(((dimension, amount),), selector).total
+        if room < need.count and (found is None or room < found[0]):
+            found = (room, resource, amount)
+    return (found[1], found[2]) if found else None
+
+
+def _no_node_has_all(trial: Trial, need: RoleNeed, selector: Selector, code: ReasonCode) -> Reason:
+    """Each resource alone would do, but not on the same nodes."""
+    slots = trial.slots(trial.cluster.need(need.each), selector)
+    node, room = slots.largest()
+    where = trial.cluster.nodes[node].name if node >= 0 else ""
+    best = f", at most {room} on one node ({where})" if where else ""
+    message = (
+        f"role {need.role} needs {_each(need)} with everything of a task on one node, room for {slots.total}{best}"
+    )
+    used = "" if code == "NeverFits" else "; " + _in_use(trial, next(iter(flat(need.each))), selector)
+    return Reason(code=code, message=message + used, need=need.each.times(need.count), where=where)
+
+
+def _together(trial: Trial, gang: Waiting, code: ReasonCode) -> Reason:
+    """Each role alone finds room, the gang does not."""
+    total = gang_total(gang.needs)
+    have = {
+        resource: max(0, trial.slots(((trial.cluster.dimension.get(resource, NONE_SUCH), 1),), ()).total)
+        for resource in total
+    }
+    levels = sorted({need.topology for need in gang.needs if need.topology and need.topology_required})
+    inside = f" inside one {' and one '.join(levels)}" if levels else ""
+    state = "there is" if code == "NeverFits" else "free are"
+    message = f"the gang needs {quantities(total)}{inside}, all at once; {state} {quantities(have)}, not in that shape"
+    if code != "NeverFits":
+        message += _kept(trial, next(iter(total), ""))
+    return Reason(code=code, message=message, need=unflat(total), free=unflat(have))
+
+
+def _in_use(trial: Trial, resource: str, selector: Selector) -> str:
+    """Say who holds how much of a resource, and what is kept for a gang ahead."""
+    dimension = trial.cluster.dimension[resource]
+    have = trial.cluster.totals(selector)[dimension]
+    members = trial.cluster.members(selector)
+    kept = sum(vector[dimension] for at, vector in trial.kept.items() if trial.cluster.nodes[at].usable)
+    used = have - sum(trial.free[at][dimension] for at in members)
+    if not selector:
+        used -= kept
+    holders = trial.holders.get(resource, 0)
+    by = f" by {holders} TaskSet{'s' if holders > 1 else ''}" if holders else ""
+    return f"{figure(resource, used)} of {figure(resource, have)} {unit(resource)} in use{by}" + _kept(trial, resource)
+
+
+def _kept(trial: Trial, resource: str) -> str:
+    dimension = trial.cluster.dimension.get(resource)
+    if dimension is None:
+        return ""
+    kept = sum(vector[dimension] for vector in trial.kept.values())
+    if not kept:
+        return ""
+    first = trial.kept_for[0]
+    more = f" and {len(trial.kept_for) - 1} more" if len(trial.kept_for) > 1 else ""
+    return f"; {quantity(resource, kept)} kept for {first.namespace}/{first.name}{more}, which waits longer"
