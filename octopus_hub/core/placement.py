@@ -9,28 +9,30 @@ not an exhaustive search (docs/limits.md). Used by ``schedule``, and by ``POST /
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from octopus_hub.core.reason import Reason
-from octopus_hub.core.refusal import refuse
+from octopus_hub.core.refusal import back_off, refuse
 from octopus_hub.core.slots import Cluster, Need, Selector
-from octopus_hub.core.snapshot import RoleNeed, Snapshot, Trial, Waiting
+from octopus_hub.core.snapshot import Snapshot, Trial, Waiting
 from octopus_hub.model.status import Span
 
 Counts = dict[int, int]  # node -> tasks
 
 
-@dataclass(frozen=True, slots=True)
-class _Role:
+class Role(NamedTuple):
+    """A role as placement sees it; gangs whose roles are equal are placed alike."""
+
+    name: str
     at: int  # its place in gang.needs
     need: Need
-    count: int
+    tasks: int
     selector: Selector
     level: str | None
     required: bool
 
 
-_Group = tuple[_Role, ...]  # roles placed together: those of one topology level, else a single one
+_Group = tuple[Role, ...]  # roles placed together: those of one topology level, else a single one
 
 
 def place(where: Snapshot | Trial, gang: Waiting, now: float) -> Mapping[str, tuple[Span, ...]] | Reason:
@@ -39,8 +41,13 @@ def place(where: Snapshot | Trial, gang: Waiting, now: float) -> Mapping[str, tu
     Nodes of ``gang.avoid`` are not used before their time. Quotas are not looked at (``quota.check``).
     """
     trial = where.trial() if isinstance(where, Snapshot) else where
-    placement = find(trial, gang, avoided(trial, gang, now))
-    return placement if placement is not None else refuse(trial, gang)
+    excluded = avoided(trial, gang, now)
+    placement = find(trial, gang, excluded)
+    if placement is not None:
+        return placement
+    if excluded and find(trial, gang) is not None:
+        return back_off(gang, now)
+    return refuse(trial, gang)
 
 
 def avoided(trial: Trial, gang: Waiting, now: float) -> frozenset[int]:
@@ -53,12 +60,12 @@ def avoided(trial: Trial, gang: Waiting, now: float) -> frozenset[int]:
 
 def find(trial: Trial, gang: Waiting, excluded: frozenset[int] = frozenset()) -> dict[str, tuple[Span, ...]] | None:
     """Return a placement without the excluded nodes, or None; the trial is left as it was."""
-    roles = [_role(trial.cluster, at, need) for at, need in enumerate(gang.needs) if need.count]
+    roles = [role for role in roles_of(trial.cluster, gang) if role.tasks]
     # Necessary for any placement and cheap: each role alone finds room.
-    if any(trial.slots(role.need, role.selector, excluded).total < role.count for role in roles):
+    if any(trial.slots(role.need, role.selector, excluded).total < role.tasks for role in roles):
         return None
     for order in _orders(roles):
-        taken: list[tuple[_Role, Counts]] = []
+        taken: list[tuple[Role, Counts]] = []
         placed = all(_place_group(trial, group, excluded, taken) for group in order)
         _undo(trial, taken)
         if placed:
@@ -69,23 +76,34 @@ def find(trial: Trial, gang: Waiting, excluded: frozenset[int] = frozenset()) ->
     return None
 
 
-def _role(cluster: Cluster, at: int, need: RoleNeed) -> _Role:
-    selector = tuple(sorted(need.node_selector.items())) if need.node_selector else ()
-    return _Role(at, cluster.need(need.each), need.count, selector, need.topology, need.topology_required)
+def roles_of(cluster: Cluster, gang: Waiting) -> tuple[Role, ...]:
+    """Return the gang's roles over the dimensions of ``cluster``; equal for gangs of one shape."""
+    return tuple(
+        Role(
+            need.role,
+            at,
+            cluster.need(need.each),
+            need.count,
+            tuple(sorted(need.node_selector.items())) if need.node_selector else (),
+            need.topology,
+            need.topology_required,
+        )
+        for at, need in enumerate(gang.needs)
+    )
 
 
-def _orders(roles: list[_Role]) -> Iterator[list[_Group]]:
+def _orders(roles: list[Role]) -> Iterator[list[_Group]]:
     """Yield the orders in which roles are tried: most devices first, then (should that fail) most CPU first."""
-    groups: dict[str, list[_Role]] = {}
+    groups: dict[str, list[Role]] = {}
     for role in roles:
         groups.setdefault(f"level {role.level}" if role.level else f"role {role.at}", []).append(role)
 
-    def by_devices(role: _Role) -> tuple[int, int, int]:
+    def by_devices(role: Role) -> tuple[int, int, int]:
         need = dict(role.need)
         devices = sum(amount for dimension, amount in role.need if dimension > 1)
         return (-devices, -need.get(1, 0), -need.get(0, 0))
 
-    def by_cpu(role: _Role) -> tuple[int, int, int]:
+    def by_cpu(role: Role) -> tuple[int, int, int]:
         need = dict(role.need)
         return (-need.get(0, 0), -need.get(1, 0), role.at)
 
@@ -99,7 +117,7 @@ def _orders(roles: list[_Role]) -> Iterator[list[_Group]]:
                 yield candidate
 
 
-def _place_group(trial: Trial, group: _Group, excluded: frozenset[int], taken: list[tuple[_Role, Counts]]) -> bool:
+def _place_group(trial: Trial, group: _Group, excluded: frozenset[int], taken: list[tuple[Role, Counts]]) -> bool:
     level = group[0].level
     if level is None:
         counts = _take(trial, group[0], group[0].selector, excluded)
@@ -127,10 +145,10 @@ def _domains(trial: Trial, group: _Group, level: str, excluded: frozenset[int]) 
         (trial.slots(role.need, _within(role, level, domain), excluded).total, domain)
         for domain in trial.cluster.domains(level)
     ]
-    return [domain for room, domain in sorted(rooms) if room >= role.count]
+    return [domain for room, domain in sorted(rooms) if room >= role.tasks]
 
 
-def _within(role: _Role, level: str, domain: str) -> Selector:
+def _within(role: Role, level: str, domain: str) -> Selector:
     # a selector that names another value of the level stays: no node carries both, so nothing fits
     return tuple(sorted({*role.selector, (level, domain)}))
 
@@ -140,9 +158,9 @@ def _place_in_domain(
     group: _Group,
     domain: tuple[str, str],
     excluded: frozenset[int],
-    taken: list[tuple[_Role, Counts]],
+    taken: list[tuple[Role, Counts]],
 ) -> bool:
-    placed: list[tuple[_Role, Counts]] = []
+    placed: list[tuple[Role, Counts]] = []
     for role in group:
         counts = _take(trial, role, _within(role, *domain), excluded)
         if counts is None:
@@ -153,10 +171,10 @@ def _place_in_domain(
     return True
 
 
-def _spread(trial: Trial, role: _Role, level: str, excluded: frozenset[int]) -> Counts | None:
+def _spread(trial: Trial, role: Role, level: str, excluded: frozenset[int]) -> Counts | None:
     """Fill the roomiest domains first, so that few are used; nodes without the label come last."""
     counts: Counts = {}
-    left = role.count
+    left = role.tasks
     selectors = [_within(role, level, domain) for domain in trial.cluster.domains(level)]
     rooms = sorted((-trial.slots(role.need, selector, excluded).total, selector) for selector in selectors)
     for selector in [*(selector for room, selector in rooms if room), role.selector]:
@@ -170,10 +188,10 @@ def _spread(trial: Trial, role: _Role, level: str, excluded: frozenset[int]) -> 
     return counts
 
 
-def _take(trial: Trial, role: _Role, selector: Selector, excluded: frozenset[int]) -> Counts | None:
-    if trial.slots(role.need, selector, excluded).total < role.count:
+def _take(trial: Trial, role: Role, selector: Selector, excluded: frozenset[int]) -> Counts | None:
+    if trial.slots(role.need, selector, excluded).total < role.tasks:
         return None
-    return _fill(trial, role.need, selector, excluded, role.count)
+    return _fill(trial, role.need, selector, excluded, role.tasks)
 
 
 def _fill(trial: Trial, need: Need, selector: Selector, excluded: frozenset[int], count: int) -> Counts:
@@ -188,7 +206,7 @@ def _fill(trial: Trial, need: Need, selector: Selector, excluded: frozenset[int]
     return counts
 
 
-def _undo(trial: Trial, taken: list[tuple[_Role, Counts]]) -> None:
+def _undo(trial: Trial, taken: list[tuple[Role, Counts]]) -> None:
     for role, counts in taken:
         for at, count in counts.items():
             trial.take(at, role.need, -count)

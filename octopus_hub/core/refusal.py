@@ -5,6 +5,8 @@ Only words and figures: ``placement`` and ``schedule`` decide. Nothing here chan
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from octopus_hub.core.reason import Reason, ReasonCode, figure, flat, quantities, quantity, unflat, unit
 from octopus_hub.core.slots import NONE_SUCH, Selector
 from octopus_hub.core.snapshot import RoleNeed, Trial, Waiting, gang_total
@@ -17,6 +19,18 @@ def refuse(trial: Trial, gang: Waiting, code: ReasonCode = "NoFit") -> Reason:
         if trial.slots(trial.cluster.need(need.each), selector).total < need.count:
             return _short(trial, gang, need, selector, code)
     return _together(trial, gang, code)
+
+
+def back_off(gang: Waiting, now: float) -> Reason:
+    """Say which nodes are avoided after failed starts, and until when (a clock time, so that it reads the same)."""
+    held_off = sorted((until, node) for node, until in gang.avoid.items() if until > now)
+    clock = datetime.fromtimestamp(held_off[0][0], UTC).strftime("%H:%M:%S")
+    nodes = ", ".join(node for _, node in held_off)
+    return Reason(
+        code="BackOff",
+        message=f"could not be started on {nodes}; the next try there is at {clock} UTC",
+        where=held_off[0][1],
+    )
 
 
 def _short(trial: Trial, gang: Waiting, need: RoleNeed, selector: Selector, code: ReasonCode) -> Reason:

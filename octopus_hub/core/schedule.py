@@ -20,22 +20,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from octopus_hub.core import quota
-from octopus_hub.core.placement import avoided, find
+from octopus_hub.core.placement import Role, avoided, find, roles_of
 from octopus_hub.core.plan import Admission, Plan, Waits
 from octopus_hub.core.policies import POLICIES, STEADY, fifo
 from octopus_hub.core.reason import Reason
-from octopus_hub.core.refusal import refuse
+from octopus_hub.core.refusal import back_off, refuse
 from octopus_hub.core.slots import Cluster
-from octopus_hub.core.snapshot import RoleNeed, Snapshot, Trial, Waiting
+from octopus_hub.core.snapshot import Snapshot, Trial, Waiting
 from octopus_hub.model.queue import Queue
 from octopus_hub.model.status import Span
 
 Placed = Mapping[str, tuple[Span, ...]]
+Shape = tuple[Role, ...]
+
+_SHAPES_KEPT = 10_000
 
 
 def schedule(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: Any = None) -> Plan:
@@ -89,7 +92,7 @@ class Memo:
     until: float | None  # the answer holds before this time
     cluster: Cluster
     orders: dict[str, list[Waiting]]
-    empty: dict[tuple[RoleNeed, ...], Any] = field(default_factory=dict)
+    bare: dict[Shape, bool] = field(default_factory=dict)  # fits the usable nodes when nothing runs
     plan: Plan = field(default_factory=Plan)
 
     def answers(self, snapshot: Snapshot, waiting: Sequence[Waiting], now: float) -> bool:
@@ -114,6 +117,7 @@ class Memo:
             until=min(expiries, default=None),
             cluster=last.cluster if last is not None and same_nodes else Cluster(snapshot.nodes),
             orders=_orders(snapshot, waiting, now),
+            bare=last.bare if last is not None and same_nodes else {},
         )
 
 
@@ -143,6 +147,9 @@ class _Cycle:
         self.empty = Trial(Snapshot(nodes=snapshot.nodes), memo.cluster)  # only what is kept is used there
         self.admissions: list[Admission] = []
         self.wake_at: float | None = None
+        self._failed: dict[tuple[Shape, frozenset[int]], Reason] = {}
+        self._never: dict[Shape, Reason] = {}
+        self._unkept: set[tuple[Shape, frozenset[int]]] = set()
         self._reasons: dict[str, Reason] = {}
         self._blockers: dict[str, Reason] = {}  # queue -> the reason of those behind its blocked head
         self._user_blockers: dict[tuple[str, str], Reason] = {}
@@ -180,26 +187,44 @@ class _Cycle:
 
     def _seek(self, gang: Waiting) -> bool:
         excluded = avoided(self.trial, gang, self.now)
-        placement = find(self.trial, gang, excluded)
-        if placement is not None:
-            return self._admit(gang, placement)
-        if find(self._bare(), gang) is None:
-            self._reasons[gang.uid] = self._never(gang)
+        roles = roles_of(self.memo.cluster, gang)
+        known = self._failed.get((roles, excluded))
+        if known is None:
+            placement = find(self.trial, gang, excluded)
+            if placement is not None:
+                return self._admit(gang, placement)
+        if not self._fits_bare(gang, roles):
+            self._reasons[gang.uid] = self._never.get(roles) or self._explain_never(gang, roles)
             return True
-        if excluded:
-            until = min(until for until in gang.avoid.values() if until > self.now)
-            self.wake_at = until if self.wake_at is None else min(self.wake_at, until)
-            if find(self.trial, gang) is not None:
-                self._reasons[gang.uid] = _back_off(gang, self.now)
-                return True
-        reason = refuse(self.trial, gang)
-        kept = find(self.empty, gang, excluded) or find(self.empty, gang)
-        if kept is not None:
-            if not excluded and self.trial.fits(gang, kept):  # packing found no way, but what is kept is free
-                return self._admit(gang, kept)
-            self.trial.keep(gang, kept)
-            self.empty.keep(gang, kept)
-        return self._block(gang, reason)
+        if excluded and self._backs_off(gang):
+            return True
+        # Within a cycle room only shrinks: what found none once is not tried again, and its figures still hold.
+        reason = known or refuse(self.trial, gang)
+        self._failed[roles, excluded] = reason
+        return self._keep(gang, roles, excluded) or self._block(gang, reason)
+
+    def _backs_off(self, gang: Waiting) -> bool:
+        """Note when to look again; return whether avoided nodes are all that the gang lacks."""
+        until = min(until for until in gang.avoid.values() if until > self.now)
+        self.wake_at = until if self.wake_at is None else min(self.wake_at, until)
+        if find(self.trial, gang) is None:
+            return False
+        self._reasons[gang.uid] = back_off(gang, self.now)
+        return True
+
+    def _keep(self, gang: Waiting, roles: Shape, excluded: frozenset[int]) -> bool:
+        """Keep nodes for a blocked head; return True if they turn out to be free, and it is admitted."""
+        if (roles, excluded) in self._unkept:
+            return False
+        kept = find(self.empty, gang, excluded) or (find(self.empty, gang) if excluded else None)
+        if kept is None:
+            self._unkept.add((roles, excluded))
+            return False
+        if not excluded and self.trial.fits(gang, kept):  # packing found no way, but this one is free
+            return self._admit(gang, kept)
+        self.trial.keep(gang, kept)
+        self.empty.keep(gang, kept)
+        return False
 
     def _admit(self, gang: Waiting, placement: Placed) -> bool:
         self.trial.add(gang, placement)
@@ -211,18 +236,31 @@ class _Cycle:
         self._blockers[gang.queue] = _behind(gang, reason)
         return False
 
-    def _bare(self) -> Trial:
-        """Return the usable nodes with nothing on them."""
+    def _fits_bare(self, gang: Waiting, roles: Shape) -> bool:
+        """Say whether the gang fits the usable nodes when nothing runs there."""
+        found = self.memo.bare.get(roles)
+        if found is None:
+            found = find(self.bare, gang) is not None
+            if len(self.memo.bare) >= _SHAPES_KEPT:
+                self.memo.bare.clear()
+            self.memo.bare[roles] = found
+        return found
+
+    @cached_property
+    def bare(self) -> Trial:
+        """The usable nodes with nothing on them."""
         return Trial(Snapshot(nodes=self.snapshot.nodes), self.memo.cluster)
 
-    def _never(self, gang: Waiting) -> Reason:
+    def _explain_never(self, gang: Waiting, roles: Shape) -> Reason:
         """Tell a gang that fits no cluster of these nodes from one that misses a node that is down or closed."""
         reason = explain(self.snapshot, gang)
-        if reason is not None:
-            return reason
-        missing = ", ".join(node.name for node in self.snapshot.nodes if not node.usable)
-        reason = refuse(self._bare(), gang)
-        return replace_message(reason, f"{reason.message}; waits for nodes that are down or closed: {missing}")
+        if reason is None:
+            missing = ", ".join(node.name for node in self.snapshot.nodes if not node.usable)
+            short = refuse(self.bare, gang)
+            message = f"{short.message}; waits for nodes that are down or closed: {missing}"
+            reason = Reason(code="NoFit", message=message, need=short.need, free=short.free, where=short.where)
+        self._never[roles] = reason
+        return reason
 
     def waits(self, orders: Mapping[str, list[Waiting]]) -> dict[str, Waits]:
         """Return place and reason of everything that was not admitted."""
@@ -241,10 +279,6 @@ class _Cycle:
         return found
 
 
-def replace_message(reason: Reason, message: str) -> Reason:
-    return Reason(code=reason.code, message=message, need=reason.need, free=reason.free, where=reason.where)
-
-
 def _unknown(gang: Waiting) -> Reason:
     return Reason(
         code="QueueUnknown", message=f"there is no queue {gang.queue}; see `octopus queues`", where=gang.queue
@@ -259,15 +293,4 @@ def _behind(head: Waiting, reason: Reason) -> Reason:
         need=reason.need,
         free=reason.free,
         where=name,
-    )
-
-
-def _back_off(gang: Waiting, now: float) -> Reason:
-    held_off = sorted((until, node) for node, until in gang.avoid.items() if until > now)
-    clock = datetime.fromtimestamp(held_off[0][0], UTC).strftime("%H:%M:%S")
-    nodes = ", ".join(node for _, node in held_off)
-    return Reason(
-        code="BackOff",
-        message=f"could not be started on {nodes}; the next try there is at {clock} UTC",
-        where=held_off[0][1],
     )

@@ -116,18 +116,30 @@ class Slots:
         self._buckets: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})
         wanted = {dimension for dimension, _ in need}
         if NONE_SUCH not in wanted:
-            for at in members:
-                tier = 0 if cluster.device_dimensions[at] <= wanted else 1
-                room = self._fits(at)
-                self._tier[at] = tier
-                self.room[at] = room
-                self.total += room
-                if room:
-                    self._buckets[tier].setdefault(room, []).append(at)
+            self._fill(cluster, wanted, members)
         for buckets in self._buckets:
             for bucket in buckets.values():
                 heapify(bucket)
         self._keys = (sorted(self._buckets[0]), sorted(self._buckets[1]))
+
+    def _fill(self, cluster: Cluster, wanted: set[int], members: Iterable[int]) -> None:
+        fits, rooms, tiers = self._fits, self.room, self._tier
+        first, second = self._buckets
+        total = 0
+        for at in members:
+            devices = cluster.device_dimensions[at]
+            tier = 1 if devices and not devices <= wanted else 0
+            tiers[at] = tier
+            rooms[at] = room = fits(at)
+            if room:
+                total += room
+                buckets = second if tier else first
+                bucket = buckets.get(room)
+                if bucket is None:
+                    buckets[room] = [at]
+                else:
+                    bucket.append(at)
+        self.total = total
 
     def _fits(self, at: int) -> int:
         free = self._free[at]
