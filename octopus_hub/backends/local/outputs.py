@@ -1,0 +1,89 @@
+"""What an ended task leaves: output files that match its patterns, and the metrics it reported.
+
+Reads a folder that user code has written, so nothing in it is trusted: links are never followed out of the folder,
+only regular files count, sizes and numbers are bounded. Called by the runner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import math
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+MAX_FILES = 10_000
+METRICS_TAIL = 64 << 10
+ALWAYS = "outputs/**"  # what $OCTOPUS_OUTPUTS holds is collected without being named
+
+
+def collect(work: Path, patterns: Sequence[str], max_files: int = MAX_FILES) -> list[tuple[str, Path]]:
+    """Return (relative path, file) of the files that match a pattern, in order of their paths.
+
+    ``*`` and ``?`` stay within a path component, ``**`` crosses them; a pattern that names a folder takes all in it.
+    Links (files or folders) and hard links to files of other owners are skipped.
+    """
+    found: list[tuple[str, Path]] = []
+    wanted = [_parts(pattern) for pattern in (*patterns, ALWAYS)]
+    try:
+        owner = work.stat().st_uid
+    except FileNotFoundError:
+        return []
+    for here, folders, files in os.walk(work, followlinks=False):
+        folders[:] = sorted(name for name in folders if not os.path.islink(os.path.join(here, name)))
+        for name in sorted(files):
+            path = Path(here, name)
+            relative = path.relative_to(work).as_posix()
+            if not any(_matches(tuple(relative.split("/")), pattern) for pattern in wanted):
+                continue
+            facts = path.lstat()
+            if stat.S_ISREG(facts.st_mode) and facts.st_uid == owner:
+                found.append((relative, path))
+                if len(found) >= max_files:
+                    return sorted(found)
+    return sorted(found)
+
+
+def last_metrics(path: Path) -> dict[str, float]:
+    """Return the last value of each metric in a file of JSON lines ({} where there is none or it is damaged)."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return {}
+    with open(fd, "rb") as file:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            return {}
+        file.seek(max(0, facts.st_size - METRICS_TAIL))
+        lines = file.read(METRICS_TAIL).splitlines()
+    values: dict[str, float] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if not isinstance(entry, dict):
+                continue
+            for name, value in entry.items():
+                if isinstance(value, (int, float)) and math.isfinite(value) and len(values) < 100:
+                    values[str(name)[:100]] = float(value)
+    return values
+
+
+def _parts(pattern: str) -> tuple[str, ...]:
+    return tuple(part for part in pattern.strip().split("/") if part not in ("", "."))
+
+
+def _matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    if not pattern:
+        return True  # a folder was named (or the pattern is used up): everything below it
+    if not path:
+        return pattern == ("**",)
+    if pattern[0] == "**":
+        return _matches(path, pattern[1:]) or _matches(path[1:], pattern)
+    if not fnmatch.fnmatchcase(path[0], pattern[0]):
+        return False
+    if len(pattern) == 1 and len(path) > 1:
+        return not any(sign in pattern[0] for sign in "*?[")
+    return _matches(path[1:], pattern[1:])

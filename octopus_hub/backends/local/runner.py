@@ -1,0 +1,456 @@
+"""Runs tasks on this machine as processes under small parents that outlive the engine, and learns how they end.
+
+Files in a task's folder are the truth; the runner only turns them into :class:`Task` values and tells them through
+``on_change``. It stores no rows and decides nothing: the local backend's facade owns the store and calls it.
+All methods are for the event loop's thread; slow preparation happens in a few worker threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from octopus_hub.backends.local import logfile, outputs, process
+from octopus_hub.backends.local.limits import Cgroups
+from octopus_hub.backends.local.prepare import METRICS, EnvironmentPaths, Layout, Prepared, prepare
+from octopus_hub.model.errors import InvalidSpec, OctopusError
+from octopus_hub.model.task import Task, TaskState, Usage
+
+__all__ = ["EnvironmentPaths", "Prepared", "Runner"]
+
+LOG_LIMIT_BYTES = 64 << 20
+SAMPLE_SECONDS = 2.0
+RESCAN_SECONDS = 5.0  # a lost wake-up costs at most this
+MISSING_PARENT_SECONDS = 10.0
+
+
+class _Live:
+    """A task that has not ended, as the runner holds it."""
+
+    def __init__(self, task: Task, folder: Path) -> None:
+        self.task = task
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+        self.watch: asyncio.Task[None] | None = None
+        self.preparing = False
+        self.wishes: dict[str, Any] | None = None  # a stop that came while it was prepared
+        self.sampled: tuple[int, int] = (0, 0)
+
+
+class Runner:
+    """See the module's docstring.
+
+    Parameters
+    ----------
+    root : Path
+        State folder; tasks live in ``root/tasks/{namespace}/{taskset}/{task}/``.
+    clock : callable
+        Unix seconds.
+    on_change : callable
+        Called in the loop's thread with each changed Task.
+    blob_path : callable
+        File of a blob by digest; raises NotFound.
+    marker : str
+        Names this state folder in the environment of tasks, so that two engines never touch each other's strays.
+    separate_accounts : bool
+        Run each task as the system account ``spec.owner`` (needs root).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clock: Callable[[], float],
+        on_change: Callable[[Task], None],
+        blob_path: Callable[[str], Path],
+        log_limit_bytes: int = LOG_LIMIT_BYTES,
+        marker: str,
+        separate_accounts: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._on_change = on_change
+        self._geometry = logfile.Geometry.of(log_limit_bytes)
+        self._layout = Layout(
+            root=root.absolute(),
+            marker=marker,
+            geometry=self._geometry,
+            blob_path=blob_path,
+            cgroups=Cgroups.discover(root.absolute()),
+            separate_accounts=separate_accounts,
+        )
+        self._live: dict[str, _Live] = {}  # by "namespace/task"
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="prepare")
+        self._background: set[asyncio.Task[None]] = set()
+        self._events = -1
+        self._closed = False
+
+    # --- opening and closing
+
+    async def adopt(self, tasks: Sequence[Task]) -> None:
+        """Take up tasks of an earlier engine: living ones, those that ended meanwhile, those without a trace."""
+        self._open_events()
+        self._layout.open()
+        for task in tasks:
+            if not task.state.terminal:
+                live = _Live(task, self._layout.folder(task.namespace, task.taskset, task.name))
+                self._live[_key(task)] = live
+                self._observe(live)
+                if _key(task) in self._live:
+                    self._watch(live)
+        await self._kill_unknown()
+
+    async def close(self) -> None:
+        """Stop watching; tasks keep running."""
+        self._closed = True
+        if self._events >= 0:
+            asyncio.get_running_loop().remove_reader(self._events)
+            os.close(self._events)
+            self._events = -1
+        pending = [*self._background, *(live.watch for live in self._live.values() if live.watch)]
+        for job in pending:
+            job.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._live.clear()
+
+    def _open_events(self) -> None:
+        if self._events >= 0:
+            return
+        path = self._layout.events
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path, 0o600)
+        self._events = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        asyncio.get_running_loop().add_reader(self._events, self._on_events)
+        for job in (self._sampler(), self._rescanner()):
+            self._spawn(job)
+
+    def _spawn(self, job: Any) -> asyncio.Task[None]:
+        started: asyncio.Task[None] = asyncio.create_task(job)
+        self._background.add(started)
+        started.add_done_callback(self._background.discard)
+        return started
+
+    # --- what the facade asks for
+
+    async def start(self, prepared: Sequence[Prepared]) -> None:
+        """Prepare folders and start parents, which wait at the barrier; returns at once, news come by on_change."""
+        self._open_events()
+        for item in prepared:
+            key = _key(item.task)
+            if key in self._live:
+                continue
+            live = _Live(item.task, self._layout.folder(item.spec.namespace, item.spec.taskset, item.spec.name))
+            self._live[key] = live
+            if (live.folder / "spec.json").exists():  # begun by an earlier engine: never a second time
+                self._observe(live)
+                if key in self._live:
+                    self._watch(live)
+                continue
+            live.preparing = True
+            self._spawn(self._prepare(live, item))
+
+    async def release(self, tasks: Sequence[Task]) -> None:
+        """Open the barrier."""
+        for task in tasks:
+            live = self._live.get(_key(task))
+            if live is not None:
+                (live.folder / "release").touch(mode=0o600)
+        for task in tasks:
+            live = self._live.get(_key(task))
+            if live is not None:
+                process.poke(live.folder)
+
+    async def stop(self, tasks: Sequence[Task], grace_seconds: float, why: str) -> None:
+        """Ask tasks to end; their parents kill what is left after the grace. Returns at once."""
+        wish = {"grace_seconds": grace_seconds, "why": why}
+        for task in tasks:
+            live = self._live.get(_key(task))
+            if live is None:
+                continue
+            live.wishes = wish
+            if not live.preparing:
+                self._write_stop(live)
+
+    def read_log(
+        self, namespace: str, task_name: str, *, offset: int = 0, follow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """Yield the kept log from byte ``offset`` on (-n: the last n bytes); with ``follow`` until the task ends."""
+        folder = self._layout.find(namespace, task_name)
+        key = f"{namespace}/{task_name}"
+        if folder is None:
+            return _nothing()
+        return logfile.stream(
+            folder, self._geometry, offset=offset, follow=follow, ended=lambda: self._closed or key not in self._live
+        )
+
+    async def collect(self, namespace: str, task_name: str, patterns: Sequence[str]) -> list[tuple[str, Path]]:
+        """Return (relative path, file) of the regular files in the task's work folder that match."""
+        folder = self._layout.find(namespace, task_name)
+        if folder is None:
+            return []
+        return await asyncio.to_thread(outputs.collect, folder / "work", list(patterns))
+
+    async def forget(self, namespace: str, taskset: str) -> None:
+        """Remove the folders of a TaskSet's tasks (all ended)."""
+        folder = self._layout.taskset_folder(namespace, taskset)
+        await asyncio.to_thread(shutil.rmtree, folder, True)
+
+    # --- starting
+
+    async def _prepare(self, live: _Live, item: Prepared) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            live.process = await loop.run_in_executor(self._pool, prepare, self._layout, item)
+        except OSError as error:
+            if error.errno in (28, 122):
+                self._give_up(live, "DiskFull", "the disk that holds the state folder is full; free some space")
+            else:
+                self._give_up(live, "StartFailed", f"the task could not be prepared: {error}")
+            return
+        except InvalidSpec as error:
+            self._give_up(live, "StartFailed", str(error))
+            return
+        except OctopusError as error:
+            self._give_up(live, "StartFailed", error.message)
+            return
+        live.preparing = False
+        if live.wishes:
+            self._write_stop(live)
+        self._observe(live)
+        if _key(live.task) in self._live:
+            self._watch(live)
+
+    def _give_up(self, live: _Live, reason: str, message: str) -> None:
+        """End a task that has no parent."""
+        live.preparing = False
+        now = self._clock()
+        end = {"exit_code": None, "signal": None, "end_reason": reason, "message": message, "finished_at": now}
+        with contextlib.suppress(OSError):
+            _write_json(live.folder / "exit.json", end)
+        self._end(live, end)
+
+    def _write_stop(self, live: _Live) -> None:
+        try:
+            _write_json(live.folder / "stop", live.wishes or {})
+        except OSError:  # a full disk: the signal says it without words
+            identity = _read_json(live.folder / "parent.json")
+            if process.lives(identity):
+                os.kill(identity["pid"], 15)
+        process.poke(live.folder)
+
+    # --- watching
+
+    def _watch(self, live: _Live) -> None:
+        if live.watch is None:
+            live.watch = asyncio.create_task(self._follow(live))
+
+    async def _follow(self, live: _Live) -> None:
+        """Stay with a task until it has ended or its parent is dead."""
+        live.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        identity = await self._identity(live)
+        if identity is not None and process.lives(identity):
+            await process.until_gone(identity)
+        if live.process is not None:
+            await asyncio.to_thread(live.process.wait)
+        self._observe(live)
+        if _key(live.task) not in self._live:
+            return
+        with process.folder_lock(live.folder) as free:
+            if not free:  # a parent that is ending, or one we have not seen yet
+                await asyncio.sleep(0.2)
+                live.watch = None
+                self._watch(live)
+                return
+            await self._vanished(live, identity)
+
+    async def _identity(self, live: _Live) -> dict[str, Any] | None:
+        """Return parent.json, waiting for a parent that is just starting."""
+        deadline = asyncio.get_running_loop().time() + MISSING_PARENT_SECONDS
+        while True:
+            found = _read_json(live.folder / "parent.json")
+            if found or (live.folder / "exit.json").exists() or asyncio.get_running_loop().time() > deadline:
+                return found or None
+            if live.process is not None and live.process.poll() is not None:
+                return None
+            if live.process is None and self._nobody(live.folder):
+                return None
+            await asyncio.sleep(0.05)
+
+    def _nobody(self, folder: Path) -> bool:
+        """Say whether no parent holds the folder's lock."""
+        try:
+            with process.folder_lock(folder) as free:
+                return free
+        except OSError:
+            return True
+
+    async def _vanished(self, live: _Live, identity: dict[str, Any] | None) -> None:
+        """The parent left no exit: kill what it left behind, only then say so."""
+        spec = _read_json(live.folder / "spec.json")
+        marker = self._layout.marker_of(live.task.namespace, live.task.name)
+        while await asyncio.to_thread(process.kill_strays, marker, spec.get("cgroup", "")):
+            await asyncio.sleep(0.05)  # noqa: ASYNC110 - nothing tells when foreign processes are gone
+        self._layout.cgroups.remove(spec.get("cgroup", ""))
+        self._observe(live)
+        if _key(live.task) not in self._live:
+            return
+        rebooted = bool(identity) and identity is not None and identity.get("boot_id") != process.boot_id()
+        if rebooted:
+            self._give_up(live, "NodeLost", "the machine was restarted while the task ran")
+        elif live.process is not None and live.process.returncode == 28:
+            self._give_up(live, "DiskFull", "the disk that holds the state folder is full; free some space")
+        else:
+            words = _last_line(live.folder / "parent.err")
+            self._give_up(live, "Vanished", "the task's parent process is gone" + (f": {words}" if words else ""))
+
+    def _on_events(self) -> None:
+        names: set[str] = set()
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._events, 65536):
+                names.update(data.decode(errors="replace").splitlines())
+        for name in names:
+            live = self._live.get(name)
+            if live is not None:
+                self._observe(live)
+
+    def _observe(self, live: _Live) -> None:
+        """Turn the folder's files into the task's state and tell what changed."""
+        if live.preparing:
+            return
+        end = _read_json(live.folder / "exit.json")
+        if end:
+            self._end(live, end)
+            return
+        changes: dict[str, Any] = {}
+        started = _read_json(live.folder / "started.json")
+        if live.task.bound_at is None and (identity := _read_json(live.folder / "parent.json")):
+            changes = {"bound_at": identity["bound_at"], "state": TaskState.BOUND}
+        if live.task.started_at is None and started:
+            changes |= {"started_at": started["started_at"], "state": TaskState.RUNNING}
+        if changes:
+            self._tell(live, **changes)
+
+    def _end(self, live: _Live, end: dict[str, Any]) -> None:
+        """Tell the end of a task once."""
+        if self._live.pop(_key(live.task), None) is None:
+            return
+        ok = end.get("exit_code") == 0 and not end.get("end_reason")
+        bound = _read_json(live.folder / "parent.json").get("bound_at")
+        usage = Usage(
+            peak_memory_bytes=max(int(end.get("peak_memory_bytes", 0)), live.task.usage.peak_memory_bytes),
+            cpu_seconds=float(end.get("cpu_seconds", live.task.usage.cpu_seconds)),
+        )
+        if live.process is not None and live.watch is None:
+            self._spawn(asyncio.to_thread(live.process.wait))
+        self._tell(
+            live,
+            state=TaskState.SUCCEEDED if ok else TaskState.FAILED,
+            bound_at=live.task.bound_at or bound,
+            started_at=live.task.started_at or end.get("started_at"),
+            finished_at=end.get("finished_at") or self._clock(),
+            exit_code=end.get("exit_code"),
+            signal=end.get("signal"),
+            end_reason=end.get("end_reason", ""),
+            message=end.get("message", ""),
+            usage=usage,
+            log_bytes=int(end.get("log_bytes", live.task.log_bytes)),
+            metrics=outputs.last_metrics(live.folder / "work" / METRICS) or live.task.metrics,
+        )
+
+    def _tell(self, live: _Live, **changes: Any) -> None:
+        live.task = msgspec.structs.replace(live.task, **changes)
+        self._on_change(live.task)
+
+    # --- looking from time to time
+
+    async def _sampler(self) -> None:
+        """Read what parents measured, in proportion to the number of tasks: idle costs nothing."""
+        while True:
+            await asyncio.sleep(max(SAMPLE_SECONDS, len(self._live) / 50))
+            for live in list(self._live.values()):
+                if live.task.state is TaskState.RUNNING:
+                    self._sample(live)
+
+    def _sample(self, live: _Live) -> None:
+        stamp = (_mtime(live.folder / "usage.json"), _mtime(live.folder / "work" / METRICS))
+        if stamp == live.sampled:
+            return
+        live.sampled = stamp
+        found = _read_json(live.folder / "usage.json")
+        usage = Usage(
+            memory_bytes=int(found.get("memory_bytes", 0)),
+            peak_memory_bytes=int(found.get("peak_memory_bytes", 0)),
+            cpu_seconds=float(found.get("cpu_seconds", 0)),
+        )
+        metrics = outputs.last_metrics(live.folder / "work" / METRICS)
+        self._tell(live, usage=usage, log_bytes=int(found.get("log_bytes", 0)), metrics=metrics)
+
+    async def _rescanner(self) -> None:
+        """Level, not edge: look at every task's files now and then, should a wake-up have been lost."""
+        while True:
+            await asyncio.sleep(max(RESCAN_SECONDS, len(self._live) / 50))
+            for live in list(self._live.values()):
+                self._observe(live)
+
+    async def _kill_unknown(self) -> None:
+        """Kill processes that carry our marker but whose task has no living parent (it died while no engine ran)."""
+        prefix = f"{self._layout.marker}/"
+        for pid, marker in await asyncio.to_thread(process.marked, prefix):
+            namespace, _, name = marker.removeprefix(prefix).partition("/")
+            folder = self._layout.find(namespace, name)
+            if f"{namespace}/{name}" in self._live:
+                continue  # its own watch deals with it
+            if folder is None or not process.lives(_read_json(folder / "parent.json")):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, 9)
+
+
+def _key(task: Task) -> str:
+    return f"{task.namespace}/{task.name}"
+
+
+def _mtime(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a file's object; {} when it is missing or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".engine")
+    temporary.write_text(json.dumps(content))
+    os.chmod(temporary, 0o600)
+    os.rename(temporary, path)
+
+
+def _last_line(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = path.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else ""
+    return ""
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    parts: list[bytes] = []
+    for part in parts:
+        yield part
