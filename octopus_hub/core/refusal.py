@@ -111,10 +111,9 @@ def _in_use(trial: Trial, resource: str, selector: Selector) -> str:
     dimension = trial.cluster.dimension[resource]
     have = trial.cluster.totals(selector)[dimension]
     members = trial.cluster.members(selector)
-    kept = sum(vector[dimension] for at, vector in trial.kept.items() if trial.cluster.nodes[at].usable)
     used = have - sum(trial.free[at][dimension] for at in members)
-    if not selector:
-        used -= kept
+    inside = set(members)
+    used -= sum(vector[dimension] for at, vector in trial.kept.items() if at in inside)
     holders = trial.holders.get(resource, 0)
     by = f" by {holders} TaskSet{'s' if holders > 1 else ''}" if holders else ""
     return f"{figure(resource, used)} of {figure(resource, have)} {unit(resource)} in use{by}" + _kept(trial, resource)

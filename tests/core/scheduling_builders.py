@@ -139,8 +139,8 @@ def role_needs(draw: st.DrawFn) -> tuple[RoleNeed, ...]:
 
 quotas = st.one_of(
     st.none(),
-    st.builds(amounts, st.integers(0, 12), st.integers(0, 12)),
-    st.builds(lambda count: amounts(0, 0, gpu=count), st.integers(0, 8)),
+    st.builds(amounts, st.integers(0, 9), st.integers(0, 9)),
+    st.builds(lambda gpus, npus: amounts(0, 0, gpu=gpus, npu=npus), st.integers(1, 5), st.integers(1, 5)),
 )
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from octopus_hub.core.plan import Plan
 from octopus_hub.core.schedule import explain, schedule
-from octopus_hub.core.snapshot import Snapshot, Waiting, held
+from octopus_hub.core.snapshot import Snapshot, Waiting, gang_total, held
+from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.queue import Queue
 from tests.core.scheduling_builders import (
     admitted,
@@ -79,7 +80,8 @@ def test_law_9_every_waiting_gang_is_explained(situation: Situation) -> None:
         assert reason.message and "\n" not in reason.message
         if reason.code in {"NoFit", "NeverFits", "QueueQuota", "UserQuota"}:
             assert re.search(r"\d", reason.message), f"no numbers: {reason.message}"
-            assert reason.need != type(reason.need)(), reason
+            if gang_total(gang.needs):  # roles may need nothing and still miss a node with their labels
+                assert reason.need != Amounts(), reason
         if reason.code == "NeverFits":
             assert explain(view, gang) is not None
         if reason.code == "BackOff":
@@ -125,8 +127,8 @@ def test_memo_never_changes_a_plan(situation: Situation, more: list[Waiting], st
             view = replace(view, nodes=view.nodes[:-1] or view.nodes)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(node_views(), queue_tables(policies=["fifo"]), gangs(most=4, avoid=False), role_needs(), st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(node_views(), queue_tables(policies=["fifo"]), gangs(most=3, avoid=False), role_needs(), st.data())
 def test_law_8_no_starvation_under_fifo(
     nodes: Any, queues: dict[str, Queue], older: list[Waiting], needs: Any, data: st.DataObject
 ) -> None:
@@ -135,12 +137,18 @@ def test_law_8_no_starvation_under_fifo(
     The bound: each gang before it, and it itself, waits at most thrice (for its user's quota, its queue's quota, its
     nodes), and each wait ends when what ran at its beginning has ended.
     """
-    runtime = data.draw(st.integers(1, 4), label="longest runtime in cycles")
+    runtime = data.draw(st.integers(2, 4), label="longest runtime in cycles")
     queues = {name: replace_paused(queue) for name, queue in queues.items()}
     target = Waiting("target", "zoe", "target", "ann", "a", 0, 100.0, needs)
     usable = Snapshot(nodes=tuple(node for node in nodes if node.usable), queues=queues)
     assume(usable.nodes and explain(usable, target) is None)
-    younger_needs = data.draw(st.lists(role_needs(), min_size=1, max_size=4), label="younger shapes")
+    while target.needs[-1].count < 64:  # as much of the cluster as can be: small gangs never starve
+        more = (*target.needs[:-1], replace(target.needs[-1], count=target.needs[-1].count + 1))
+        if explain(usable, replace(target, needs=more)) is not None:
+            break
+        target = replace(target, needs=more)
+    single = tuple(replace(need, count=1) for need in needs)  # always fits where the target would
+    younger_needs = [single, single[-1:], *data.draw(st.lists(role_needs(), max_size=2), label="younger shapes")]
     waiting = [*older, target]
     running: list[tuple[int, Waiting, Any]] = []  # (cycle of the end, gang, placement)
     bound = 3 * runtime * (len(older) + 1) + 1
@@ -153,8 +161,9 @@ def test_law_8_no_starvation_under_fifo(
                 waiting.append(Waiting(uid, owner, uid, owner, queue, 0, 200.0 + cycle, shape))
         usage = held((gang, placement) for _, gang, placement in running)
         plan = schedule(Snapshot(nodes=nodes, usage=usage, queues=queues), waiting, 0.0)
-        for gang, placement in admitted(plan, waiting):
-            running.append((cycle + runtime, gang, placement))
+        for at, (gang, placement) in enumerate(admitted(plan, waiting)):
+            # ends are staggered, so that there is no moment at which everything is free
+            running.append((cycle + 1 + (cycle + at) % runtime, gang, placement))
         waiting = [gang for gang in waiting if gang.uid in plan.waits]
         if "target" not in plan.waits:
             return
