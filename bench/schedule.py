@@ -60,12 +60,12 @@ def shapes(draw: random.Random) -> list[tuple[RoleNeed, ...]]:
     return found
 
 
-def gangs(count: int, queues: int, *, start: float = 0.0, seed: int = 7, large: bool = False) -> list[Waiting]:
-    """Return waiting gangs spread over queues; ``large`` leaves out the small shapes."""
+def gangs(count: int, queues: int, *, start: float = 0.0, seed: int = 7, small: bool = False) -> list[Waiting]:
+    """Return waiting gangs spread over queues; ``small`` leaves only those of at most four workers."""
     draw = random.Random(seed)
     kinds = shapes(draw)
-    if large:
-        kinds = [kind for kind in kinds if kind[-1].count >= 4]
+    if small:
+        kinds = [kind for kind in kinds if kind[-1].count <= 4]
     return [
         Waiting(
             uid=f"uid-{seed}-{at:05}",
@@ -102,12 +102,14 @@ def situations(policy: str, queues: int) -> list[tuple[str, Callable[[], Plan]]]
     full = replace(empty, usage=held(running))
     left = [gang for gang in waiting if gang.uid in first.waits]
     more = left + gangs(GANGS - len(left), queues, start=2.0 * GANGS, seed=8)
+    small = gangs(GANGS, queues, small=True)
     steady = schedule(full, more, 1.0)
     newer = [*more[:-1], *gangs(1, queues, start=4.0 * GANGS, seed=9)]
     freed = replace(full, usage=held(running[len(running) // 20 :]))
     return [
         ("empty cluster, all gangs new", lambda: schedule(empty, waiting, 0.0)),
         ("empty cluster, queues with quotas", lambda: schedule(replace(empty, queues=bounded), waiting, 0.0)),
+        ("empty cluster, small gangs", lambda: schedule(empty, small, 0.0)),
         ("full cluster", lambda: schedule(full, more, 1.0)),
         ("full, 5 % just ended", lambda: schedule(freed, more, 2.0)),
         ("full, 5 % just ended, memo", lambda: schedule(freed, more, 2.0, steady.memo)),

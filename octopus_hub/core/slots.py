@@ -39,7 +39,7 @@ class Cluster:
         self.device_dimensions = [
             frozenset(at for at in range(2, len(self.resources)) if vector[at]) for vector in self.capacity
         ]
-        self._members: dict[Selector, tuple[int, ...]] = {}
+        self._members: dict[tuple[Selector, tuple[int, ...]], tuple[int, ...]] = {}
         self._domains: dict[str, tuple[str, ...]] = {}
         self._totals: dict[Selector, list[int]] = {}
 
@@ -62,14 +62,20 @@ class Cluster:
 
     def members(self, selector: Selector) -> tuple[int, ...]:
         """Return the usable nodes that carry the labels."""
-        found = self._members.get(selector)
+        return self.candidates(selector, ())
+
+    def candidates(self, selector: Selector, devices: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the usable nodes that carry the labels and have devices of these dimensions at all."""
+        found = self._members.get((selector, devices))
         if found is None:
             found = tuple(
                 at
                 for at, node in enumerate(self.nodes)
-                if node.usable and all(node.labels.get(label) == value for label, value in selector)
+                if node.usable
+                and self.device_dimensions[at].issuperset(devices)
+                and all(node.labels.get(label) == value for label, value in selector)
             )
-            self._members[selector] = found
+            self._members[selector, devices] = found
         return found
 
     def domains(self, level: str) -> tuple[str, ...]:
@@ -114,15 +120,14 @@ class Slots:
         self.room: dict[int, int] = {}
         self._tier: dict[int, int] = {}
         self._buckets: tuple[dict[int, list[int]], dict[int, list[int]]] = ({}, {})
-        wanted = {dimension for dimension, _ in need}
-        if NONE_SUCH not in wanted:
-            self._fill(cluster, wanted, members)
+        self._fill(cluster, members)
         for buckets in self._buckets:
             for bucket in buckets.values():
                 heapify(bucket)
         self._keys = (sorted(self._buckets[0]), sorted(self._buckets[1]))
 
-    def _fill(self, cluster: Cluster, wanted: set[int], members: Iterable[int]) -> None:
+    def _fill(self, cluster: Cluster, members: Iterable[int]) -> None:
+        wanted = {dimension for dimension, _ in self._need}
         fits, rooms, tiers = self._fits, self.room, self._tier
         first, second = self._buckets
         total = 0

@@ -151,7 +151,10 @@ class Trial:
         key = (need, selector, excluded)
         found = self._slots.get(key)
         if found is None:
-            members = [at for at in self.cluster.members(selector) if at not in excluded]
+            devices = tuple(dimension for dimension, _ in need if dimension not in (0, 1))
+            members = self.cluster.candidates(selector, devices)  # none for a device type that no node has
+            if excluded:
+                members = tuple(at for at in members if at not in excluded)
             found = self._slots[key] = Slots(self.cluster, self.free, self.changes, need, members)
             return found
         return found.refresh()

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from octopus_hub.core.placement import place
 from octopus_hub.core.plan import Plan
+from octopus_hub.core.reason import Reason
 from octopus_hub.core.schedule import explain, schedule
 from octopus_hub.core.snapshot import RoleNeed, Snapshot, Waiting
 from octopus_hub.model.queue import Queue
@@ -168,6 +170,18 @@ def test_rule_4_a_steady_stream_of_small_gangs_does_not_starve_a_large_one() -> 
         running = running[1:]
     assert large not in waiting
     assert cycle == 8, "it starts when the last of the eight has ended"
+
+
+def test_rule_4_what_is_kept_is_used_where_packing_finds_no_way() -> None:
+    """Greedy packing may miss a way that exists; the kept placement is one, so the head can't wait for ever."""
+    nodes = (node("n0", cpu=4, gpu=3), node("n1", cpu=5, gpu=2))
+    head = gang("head", role("a", cpu=2), role("b", cpu=3), role("c", cpu=2, gpu=1))
+    other = gang("r", role(cpu=2, memory=0)), {"worker": (Span(node="n1", first=0, count=1),)}
+    view = snapshot(*nodes, running=[other])
+    assert isinstance(place(view, head, 0.0), Reason), "the example no longer shows what it should"
+    plan = schedule(view, [head], 0.0)
+    assert started(plan) == ["head"]
+    assert plan.admissions[0].placement == place(snapshot(*nodes), head, 0.0)
 
 
 def test_the_memo_of_an_unchanged_world_is_the_same_plan() -> None:
