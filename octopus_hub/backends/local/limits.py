@@ -43,6 +43,7 @@ class Cgroups:
             return ""
         path = self.base / hashlib.sha256(task.encode()).hexdigest()[:24]
         try:
+            self.base.mkdir(exist_ok=True)
             path.mkdir(exist_ok=True)
             if self.version == 2:
                 (path / "memory.max").write_text(str(memory_bytes))
@@ -57,6 +58,12 @@ class Cgroups:
                 path.rmdir()
             return ""
         return str(path)
+
+    def close(self) -> None:
+        """Remove our own group if no task is in it."""
+        if self.base is not None:
+            with contextlib.suppress(OSError):
+                self.base.rmdir()
 
     @staticmethod
     def remove(path: str) -> None:
@@ -91,7 +98,7 @@ def _candidates(mount: Path) -> list[tuple[int, Path]]:
 def _make(base: Path, name: str, version: int) -> Path:
     if version == 1:
         ours = base / name
-        ours.mkdir(exist_ok=True)
+        ours.mkdir(exist_ok=True)  # also the proof that we may
         (ours / "memory.limit_in_bytes").read_text()
         with contextlib.suppress(OSError):
             (ours / "memory.use_hierarchy").write_text("1")

@@ -122,6 +122,7 @@ class Runner:
         await asyncio.gather(*pending, return_exceptions=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._live.clear()
+        self._layout.cgroups.close()
 
     def _open_events(self) -> None:
         if self._events >= 0:
@@ -300,7 +301,7 @@ class Runner:
         spec = _read_json(live.folder / "spec.json")
         marker = self._layout.marker_of(live.task.namespace, live.task.name)
         while await asyncio.to_thread(process.kill_strays, marker, spec.get("cgroup", "")):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 - nothing tells when foreign processes are gone
+            await asyncio.sleep(0.05)
         self._layout.cgroups.remove(spec.get("cgroup", ""))
         self._observe(live)
         if _key(live.task) not in self._live:

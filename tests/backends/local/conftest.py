@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -28,9 +29,9 @@ async def sweep(bench: Bench) -> None:
     await asyncio.sleep(0.05)
     await bench.runner.close()
     for path in bench.root.glob("tasks/*/*/*/parent.json"):
-        identity = __import__("json").loads(path.read_text())
-        if process.lives(identity):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
+            identity = json.loads(path.read_text())
+            if process.lives(identity):
                 os.kill(identity["pid"], signal.SIGKILL)
     for pid, _ in process.marked(bench.root.as_posix() + "/"):
         with contextlib.suppress(OSError):
