@@ -118,6 +118,17 @@ def test_roles_of_one_level_share_a_domain() -> None:
     assert used == {"n2", "n3"}, "rack r0 has only 3 left"
 
 
+def test_a_rack_that_holds_only_a_part_is_left_as_it_was() -> None:
+    nodes = [node("n0", cpu=2, gpu=2, labels={"rack": "r0"}), node("n1", cpu=64, gpu=4, labels={"rack": "r1"})]
+    first = role("first", cpu=1, gpu=2, topology="rack", topology_required=True)
+    second = role("second", cpu=8, gpu=1, topology="rack", topology_required=True)  # too large for n0
+    trial = snapshot(*nodes).trial()
+    placement = place(trial, gang("g", first, second), 0.0)
+    assert not isinstance(placement, Reason)
+    assert {span.node for spans in placement.values() for span in spans} == {"n1"}
+    assert trial.free == snapshot(*nodes).trial().free
+
+
 def test_the_tightest_rack_is_taken() -> None:
     view = snapshot(*RACKS, running=[(gang("r", role(count=2, gpu=1)), {"worker": _span("n4", 2)})])
     placement = place(view, gang("g", role(count=2, gpu=1, topology="rack")), 0.0)
