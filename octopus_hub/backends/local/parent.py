@@ -188,8 +188,7 @@ class Parent:
         """Take what the end needs (space, FIFO, reaping) before anything can go wrong."""
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         self.reserve = os.open("exit.json.tmp", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(self.reserve, b" " * RESERVE)
-        os.fsync(self.reserve)
+        os.posix_fallocate(self.reserve, 0, RESERVE)
         with contextlib.suppress(FileExistsError):
             os.mkfifo("control", 0o600)
         self.control = os.open("control", os.O_RDWR | os.O_NONBLOCK)

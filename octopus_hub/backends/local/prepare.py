@@ -84,11 +84,8 @@ class Layout(msgspec.Struct, frozen=True):
         base = self.tasks / safe_part(namespace)
         name = safe_part(task)
         parts = name.split("-")
-        for count in range(len(parts) - 3, 0, -1):  # {taskset}-{role}-{index}-{attempt}
-            folder = base / "-".join(parts[:count]) / name
-            if folder.is_dir():
-                return folder
-        return next((folder for folder in base.glob(f"*/{name}") if folder.is_dir()), None)
+        folder = base / "-".join(parts[:-3]) / name  # {taskset}-{role}-{index}-{attempt}, a role has no hyphen
+        return folder if len(parts) > 3 and folder.is_dir() else None
 
     def marker_of(self, namespace: str, task: str) -> str:
         """Return the value that marks a task's processes."""

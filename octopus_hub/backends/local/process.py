@@ -135,7 +135,7 @@ async def until_gone(identity: Mapping[str, Any]) -> None:
     except ProcessLookupError:
         return
     except OSError:
-        while lives(identity):
+        while lives(identity):  # noqa: ASYNC110 - this kernel has no pidfd to wait for
             await asyncio.sleep(0.5)
         return
     gone: asyncio.Future[None] = loop.create_future()

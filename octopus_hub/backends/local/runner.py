@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import logging
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from octopus_hub.backends.local import logfile, outputs, process
+from octopus_hub.backends.local import logfile, outputs, process, taskfiles
 from octopus_hub.backends.local.limits import Cgroups
-from octopus_hub.backends.local.prepare import METRICS, EnvironmentPaths, Layout, Prepared, prepare
+from octopus_hub.backends.local.prepare import EnvironmentPaths, Layout, Prepared, prepare
+from octopus_hub.backends.local.taskfiles import read_json, write_json
 from octopus_hub.model.errors import InvalidSpec, OctopusError
-from octopus_hub.model.task import Task, TaskState, Usage
+from octopus_hub.model.task import Task, TaskState
 
 __all__ = ["EnvironmentPaths", "Prepared", "Runner"]
+
+_log = logging.getLogger(__name__)
 
 LOG_LIMIT_BYTES = 64 << 20
 SAMPLE_SECONDS = 2.0
@@ -238,14 +241,14 @@ class Runner:
         now = self._clock()
         end = {"exit_code": None, "signal": None, "end_reason": reason, "message": message, "finished_at": now}
         with contextlib.suppress(OSError):
-            _write_json(live.folder / "exit.json", end)
+            write_json(live.folder / "exit.json", end)
         self._end(live, end)
 
     def _write_stop(self, live: _Live) -> None:
         try:
-            _write_json(live.folder / "stop", live.wishes or {})
+            write_json(live.folder / "stop", live.wishes or {})
         except OSError:  # a full disk: the signal says it without words
-            identity = _read_json(live.folder / "parent.json")
+            identity = read_json(live.folder / "parent.json")
             if process.lives(identity):
                 os.kill(identity["pid"], 15)
         process.poke(live.folder)
@@ -253,7 +256,7 @@ class Runner:
     # --- watching
 
     def _watch(self, live: _Live) -> None:
-        if live.watch is None:
+        if live.watch is None or live.watch.done():
             live.watch = asyncio.create_task(self._follow(live))
 
     async def _follow(self, live: _Live) -> None:
@@ -270,16 +273,14 @@ class Runner:
         with process.folder_lock(live.folder) as free:
             if not free:  # a parent that is ending, or one we have not seen yet
                 await asyncio.sleep(0.2)
-                live.watch = None
-                self._watch(live)
-                return
+                return  # the rescan looks again
             await self._vanished(live, identity)
 
     async def _identity(self, live: _Live) -> dict[str, Any] | None:
         """Return parent.json, waiting for a parent that is just starting."""
         deadline = asyncio.get_running_loop().time() + MISSING_PARENT_SECONDS
         while True:
-            found = _read_json(live.folder / "parent.json")
+            found = read_json(live.folder / "parent.json")
             if found or (live.folder / "exit.json").exists() or asyncio.get_running_loop().time() > deadline:
                 return found or None
             if live.process is not None and live.process.poll() is not None:
@@ -298,9 +299,9 @@ class Runner:
 
     async def _vanished(self, live: _Live, identity: dict[str, Any] | None) -> None:
         """The parent left no exit: kill what it left behind, only then say so."""
-        spec = _read_json(live.folder / "spec.json")
+        spec = read_json(live.folder / "spec.json")
         marker = self._layout.marker_of(live.task.namespace, live.task.name)
-        while await asyncio.to_thread(process.kill_strays, marker, spec.get("cgroup", "")):
+        while await asyncio.to_thread(process.kill_strays, marker, spec.get("cgroup", "")):  # noqa: ASYNC110 - nothing tells it
             await asyncio.sleep(0.05)
         self._layout.cgroups.remove(spec.get("cgroup", ""))
         self._observe(live)
@@ -312,7 +313,7 @@ class Runner:
         elif live.process is not None and live.process.returncode == 28:
             self._give_up(live, "DiskFull", "the disk that holds the state folder is full; free some space")
         else:
-            words = _last_line(live.folder / "parent.err")
+            words = taskfiles.last_line(live.folder / "parent.err")
             self._give_up(live, "Vanished", "the task's parent process is gone" + (f": {words}" if words else ""))
 
     def _on_events(self) -> None:
@@ -323,55 +324,32 @@ class Runner:
         for name in names:
             live = self._live.get(name)
             if live is not None:
-                self._observe(live)
+                with _logged(live):
+                    self._observe(live)
 
     def _observe(self, live: _Live) -> None:
         """Turn the folder's files into the task's state and tell what changed."""
-        if live.preparing:
+        if live.preparing or _key(live.task) not in self._live:
             return
-        end = _read_json(live.folder / "exit.json")
+        end = read_json(live.folder / "exit.json")
         if end:
             self._end(live, end)
-            return
-        changes: dict[str, Any] = {}
-        started = _read_json(live.folder / "started.json")
-        if live.task.bound_at is None and (identity := _read_json(live.folder / "parent.json")):
-            changes = {"bound_at": identity["bound_at"], "state": TaskState.BOUND}
-        if live.task.started_at is None and started:
-            changes |= {"started_at": started["started_at"], "state": TaskState.RUNNING}
-        if changes:
+        elif changes := taskfiles.progress(live.folder, live.task):
             self._tell(live, **changes)
 
     def _end(self, live: _Live, end: dict[str, Any]) -> None:
-        """Tell the end of a task once."""
-        if self._live.pop(_key(live.task), None) is None:
+        """Tell the end of a task once; kept and told again should the listener fail."""
+        if _key(live.task) not in self._live:
             return
-        ok = end.get("exit_code") == 0 and not end.get("end_reason")
-        bound = _read_json(live.folder / "parent.json").get("bound_at")
-        usage = Usage(
-            peak_memory_bytes=max(int(end.get("peak_memory_bytes", 0)), live.task.usage.peak_memory_bytes),
-            cpu_seconds=float(end.get("cpu_seconds", live.task.usage.cpu_seconds)),
-        )
+        self._tell(live, **taskfiles.ending(live.folder, live.task, end, self._clock()))
+        self._live.pop(_key(live.task), None)
         if live.process is not None and live.watch is None:
-            self._spawn(asyncio.to_thread(live.process.wait))
-        self._tell(
-            live,
-            state=TaskState.SUCCEEDED if ok else TaskState.FAILED,
-            bound_at=live.task.bound_at or bound,
-            started_at=live.task.started_at or end.get("started_at"),
-            finished_at=end.get("finished_at") or self._clock(),
-            exit_code=end.get("exit_code"),
-            signal=end.get("signal"),
-            end_reason=end.get("end_reason", ""),
-            message=end.get("message", ""),
-            usage=usage,
-            log_bytes=int(end.get("log_bytes", live.task.log_bytes)),
-            metrics=outputs.last_metrics(live.folder / "work" / METRICS) or live.task.metrics,
-        )
+            self._watch(live)
 
     def _tell(self, live: _Live, **changes: Any) -> None:
-        live.task = msgspec.structs.replace(live.task, **changes)
-        self._on_change(live.task)
+        task = msgspec.structs.replace(live.task, **changes)
+        self._on_change(task)
+        live.task = task
 
     # --- looking from time to time
 
@@ -380,29 +358,20 @@ class Runner:
         while True:
             await asyncio.sleep(max(SAMPLE_SECONDS, len(self._live) / 50))
             for live in list(self._live.values()):
-                if live.task.state is TaskState.RUNNING:
-                    self._sample(live)
-
-    def _sample(self, live: _Live) -> None:
-        stamp = (_mtime(live.folder / "usage.json"), _mtime(live.folder / "work" / METRICS))
-        if stamp == live.sampled:
-            return
-        live.sampled = stamp
-        found = _read_json(live.folder / "usage.json")
-        usage = Usage(
-            memory_bytes=int(found.get("memory_bytes", 0)),
-            peak_memory_bytes=int(found.get("peak_memory_bytes", 0)),
-            cpu_seconds=float(found.get("cpu_seconds", 0)),
-        )
-        metrics = outputs.last_metrics(live.folder / "work" / METRICS)
-        self._tell(live, usage=usage, log_bytes=int(found.get("log_bytes", 0)), metrics=metrics)
+                if live.task.state is TaskState.RUNNING and (stamp := taskfiles.stamp(live.folder)) != live.sampled:
+                    live.sampled = stamp
+                    with _logged(live):
+                        self._tell(live, **taskfiles.measured(live.folder))
 
     async def _rescanner(self) -> None:
         """Level, not edge: look at every task's files now and then, should a wake-up have been lost."""
         while True:
             await asyncio.sleep(max(RESCAN_SECONDS, len(self._live) / 50))
             for live in list(self._live.values()):
-                self._observe(live)
+                with _logged(live):
+                    self._observe(live)
+                    if not live.preparing and _key(live.task) in self._live:
+                        self._watch(live)
 
     async def _kill_unknown(self) -> None:
         """Kill processes that carry our marker but whose task has no living parent (it died while no engine ran)."""
@@ -412,7 +381,7 @@ class Runner:
             folder = self._layout.find(namespace, name)
             if f"{namespace}/{name}" in self._live:
                 continue  # its own watch deals with it
-            if folder is None or not process.lives(_read_json(folder / "parent.json")):
+            if folder is None or not process.lives(read_json(folder / "parent.json")):
                 with contextlib.suppress(OSError):
                     os.kill(pid, 9)
 
@@ -421,34 +390,13 @@ def _key(task: Task) -> str:
     return f"{task.namespace}/{task.name}"
 
 
-def _mtime(path: Path) -> int:
+@contextlib.contextmanager
+def _logged(live: _Live) -> Iterator[None]:
+    """One task's trouble (its files, a listener that fails) must not stop the looking after all others."""
     try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return a file's object; {} when it is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".engine")
-    temporary.write_text(json.dumps(content))
-    os.chmod(temporary, 0o600)
-    os.rename(temporary, path)
-
-
-def _last_line(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        lines = path.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else ""
-    return ""
+        yield
+    except Exception:
+        _log.exception("task %s: what its files say could not be told; trying again", live.task.name)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

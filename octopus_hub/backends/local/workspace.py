@@ -6,6 +6,7 @@ InvalidSpec. Called by :mod:`octopus_hub.backends.local.prepare` in a worker thr
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import tarfile
@@ -95,7 +96,7 @@ def _inside(name: str, what: str) -> str:
 def _returns(path: str) -> bool:
     """Say whether ``..`` follows a name."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    return any(part == ".." and before != ".." for before, part in zip(parts, parts[1:], strict=False))
+    return any(part == ".." and before != ".." for before, part in itertools.pairwise(parts))
 
 
 def _plain_parents(parent: Path, folder: Path, name: str) -> None:

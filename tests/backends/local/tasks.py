@@ -65,7 +65,7 @@ class Bench:
 
     async def state(self, task: Task, *states: TaskState) -> Task:
         wanted = {*states, TaskState.SUCCEEDED, TaskState.FAILED}
-        await until(lambda: self.tasks[task.name].state in wanted)
+        await until(lambda: self.tasks.get(task.name, task).state in wanted)
         return self.tasks[task.name]
 
     async def ended(self, task: Task) -> Task:

@@ -268,3 +268,33 @@ async def test_a_full_disk_while_preparing(bench: Bench, monkeypatch: pytest.Mon
     end = await bench.ended(await bench.start(GO))
     assert (end.state, end.end_reason) == (TaskState.FAILED, "DiskFull")
     assert "free some space" in end.message
+
+
+async def test_a_task_whose_folder_never_came_to_be(bench: Bench) -> None:
+    task = describe(GO)[1]
+    await bench.runner.adopt([task])
+    assert (await bench.ended(task)).end_reason == "Vanished"
+
+
+async def test_a_listener_that_fails_is_told_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("octopus_hub.backends.local.runner.RESCAN_SECONDS", 0.05)
+    failures = []
+    told = bench.told
+
+    def full(task: Task) -> None:
+        if task.state.terminal and len(failures) < 3:
+            failures.append(task)
+            raise OSError(28, "the store's disk is full")
+        told(task)
+
+    monkeypatch.setattr(bench, "told", full)
+    bench.runner = bench.make()
+    end = await bench.run(["sh", "-c", "exit 5"])
+    assert (end.exit_code, len(failures)) == (5, 3)
+
+
+async def test_lost_wake_ups_cost_only_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("octopus_hub.backends.local.runner.RESCAN_SECONDS", 0.05)
+    monkeypatch.setattr(bench.runner, "_on_events", lambda: os.read(bench.runner._events, 65536))
+    end = await bench.run(["sh", "-c", "exit 5"])
+    assert end.exit_code == 5
