@@ -174,6 +174,7 @@ class Parent:
         self.peak = 0
         self.memory_killed = 0
         self.stop_why: str | None = None
+        self.wish = ""  # the stop file as it was read last
         self.kill_at: float | None = None
         self.main = 0
         self.status: int | None = None
@@ -270,7 +271,10 @@ class Parent:
         self.output = output
         self.poll.register(output, select.POLLIN)
         with contextlib.suppress(OSError):  # a full disk does not stop a task that runs
-            write_json("started.json", {"started_at": self.started_at, "pid": self.main})
+            write_json(
+                "started.json",
+                {"started_at": self.started_at, "pid": self.main, "start_time": start_time(self.main)},
+            )
         self.notify()
 
     def _child(self, output: int, error: int) -> None:
@@ -359,17 +363,19 @@ class Parent:
 
     def _read_stop(self) -> None:
         text = read_text("stop")
-        if text:
+        if text and text != self.wish:
+            self.wish = text
             with contextlib.suppress(ValueError, TypeError, AttributeError):
                 wish = json.loads(text)
                 self._stop(float(wish.get("grace_seconds", 0)), str(wish.get("why", "")))
 
     def _stop(self, grace: float, why: str) -> None:
+        """Begin to stop; a later wish can only shorten the grace."""
         first = self.stop_why is None
         if first:
-            self.stop_why, self.stopped_ticks = why, time.monotonic()
+            self.stop_why = why
         if self.main and self.status is None:
-            until = self.stopped_ticks + max(0.0, grace)
+            until = time.monotonic() + max(0.0, grace)
             self.kill_at = until if self.kill_at is None else min(until, self.kill_at)
             if first:
                 self._signal_group(signal.SIGTERM)
@@ -479,21 +485,14 @@ class Parent:
         """Return how the task ended."""
         assert self.status is not None
         signalled = os.WIFSIGNALED(self.status)
-        end: dict[str, Any] = {
-            "exit_code": None if signalled else os.WEXITSTATUS(self.status),
-            "signal": os.WTERMSIG(self.status) if signalled else None,
-            "end_reason": "",
-            "message": "",
-        }
+        end = failed("", "")
+        end["signal" if signalled else "exit_code"] = (os.WTERMSIG if signalled else os.WEXITSTATUS)(self.status)
         gib = 2.0**30
         if self.memory_killed or (self.status != 0 and self.cgroup and self._cgroup_kills()):
             used = self.memory_killed or max(self.peak, self.limit)
-            end["end_reason"] = "OOMKilled"
-            end["message"] = f"killed for memory: used {used / gib:.2f} GiB of {self.limit / gib:.2f} GiB"
+            end |= failed("OOMKilled", f"killed for memory: used {used / gib:.2f} GiB of {self.limit / gib:.2f} GiB")
         elif self.stop_why is not None:
-            known = self.stop_why in ("Preempted", "Evicted", "NodeLost", "Stopped")
-            end["end_reason"] = self.stop_why if known else "Stopped"
-            end["message"] = "" if known else self.stop_why
+            end |= stopped(self.stop_why)
         if self.log.lost:
             note = f"the disk was full: {self.log.lost} bytes of output were lost"
             end["message"] = f"{end['message']}; {note}" if end["message"] else note
@@ -541,8 +540,14 @@ class Parent:
 
 
 def failed(reason: str, message: str) -> dict[str, Any]:
-    """Return the end of a task whose command never ran."""
-    return {"exit_code": None, "signal": None, "end_reason": reason, "message": message}
+    """Return how a task ended without exit code or signal."""
+    return {"end_reason": reason, "message": message}
+
+
+def stopped(why: str) -> dict[str, Any]:
+    """Return the end reason of a task we stopped: the reason asked for, or ``Stopped`` with the words."""
+    known = why in ("Preempted", "Evicted", "NodeLost", "Stopped")
+    return failed(why if known else "Stopped", "" if known else why)
 
 
 def run(parent: Parent) -> dict[str, Any]:
@@ -551,9 +556,7 @@ def run(parent: Parent) -> dict[str, Any]:
         parent.prepare()
         parent.announce()
         if not parent.barrier():
-            why = parent.stop_why or ""
-            known = why in ("Preempted", "Evicted", "NodeLost", "Stopped")
-            return failed(why if known else "Stopped", "" if known else why)
+            return stopped(parent.stop_why or "")
         parent.launch()
     except StartFailure as failure:
         return failed(*failure.args)

@@ -177,9 +177,6 @@ def task_environment(item: Prepared, folder: Path, account: Account | None) -> d
         "LANG": "C.UTF-8",
         "TMPDIR": str(folder / "tmp"),
         "PYTHONUNBUFFERED": "1",  # so that a followed log is live
-        "OCTOPUS_OUTPUTS": str(work / "outputs"),
-        "OCTOPUS_METRICS": str(work / METRICS),
-        "OCTOPUS_DEVICES": ",".join(device for ids in task.devices.values() for device in ids),
         **item.environment.env,
     }
     given = {**spec.env, **item.secrets}
@@ -190,6 +187,9 @@ def task_environment(item: Prepared, folder: Path, account: Account | None) -> d
         env[variable] = ",".join(task.devices.get(device, []))
     env |= thread_environment(spec, {**env, **given})
     env |= given
+    env["OCTOPUS_OUTPUTS"] = str(work / "outputs")
+    env["OCTOPUS_METRICS"] = str(work / METRICS)
+    env["OCTOPUS_DEVICES"] = ",".join(device for ids in task.devices.values() for device in ids)
     (work / "outputs").mkdir(exist_ok=True)
     (work / METRICS).parent.mkdir(exist_ok=True)
     return {name: value for name, value in env.items() if "\0" not in name + value and "=" not in name and name}

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,13 +118,24 @@ def in_cgroup(path: str) -> list[int]:
         return []
 
 
-def kill_strays(marker: str, cgroup: str = "") -> int:
-    """Send SIGKILL to all that is left of a task whose parent is dead; return how many were found."""
+def kill_strays(marker: str, cgroup: str = "", main: Mapping[str, Any] | None = None) -> int:
+    """Kill all that is left of a task whose parent is dead and see it gone; return how many were found.
+
+    ``main`` is ``started.json``: a process that is just dying shows no environment any more. Blocks up to seconds
+    (a process in the kernel's hands); call again until it returns 0.
+    """
     pids = {pid for pid, found in marked(marker) if found == marker} | set(in_cgroup(cgroup))
-    for pid in pids:
+    found = {pid: started for pid in pids if (started := start_time(pid)) is not None}
+    if main and "start_time" in main and start_time(int(main["pid"])) == main["start_time"]:
+        found[int(main["pid"])] = int(main["start_time"])
+    for pid in found:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-    return len(pids)
+    deadline = time.monotonic() + 5.0
+    for pid, started in found.items():
+        while start_time(pid) == started and time.monotonic() < deadline:
+            time.sleep(0.005)
+    return len(found)
 
 
 async def until_gone(identity: Mapping[str, Any]) -> None:

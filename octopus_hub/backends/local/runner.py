@@ -177,12 +177,12 @@ class Runner:
 
     async def stop(self, tasks: Sequence[Task], grace_seconds: float, why: str) -> None:
         """Ask tasks to end; their parents kill what is left after the grace. Returns at once."""
-        wish = {"grace_seconds": grace_seconds, "why": why}
         for task in tasks:
             live = self._live.get(_key(task))
             if live is None:
                 continue
-            live.wishes = wish
+            first = live.wishes or read_json(live.folder / "stop")  # the first reason is the one that is told
+            live.wishes = {"grace_seconds": grace_seconds, "why": first.get("why", why), "asked_at": self._clock()}
             if not live.preparing:
                 self._write_stop(live)
 
@@ -239,7 +239,7 @@ class Runner:
         """End a task that has no parent."""
         live.preparing = False
         now = self._clock()
-        end = {"exit_code": None, "signal": None, "end_reason": reason, "message": message, "finished_at": now}
+        end = {"end_reason": reason, "message": message, "finished_at": now}
         with contextlib.suppress(OSError):
             write_json(live.folder / "exit.json", end)
         self._end(live, end)
@@ -301,7 +301,8 @@ class Runner:
         """The parent left no exit: kill what it left behind, only then say so."""
         spec = read_json(live.folder / "spec.json")
         marker = self._layout.marker_of(live.task.namespace, live.task.name)
-        while await asyncio.to_thread(process.kill_strays, marker, spec.get("cgroup", "")):  # noqa: ASYNC110 - nothing tells it
+        main = read_json(live.folder / "started.json")
+        while await asyncio.to_thread(process.kill_strays, marker, spec.get("cgroup", ""), main):  # noqa: ASYNC110 - nothing tells it
             await asyncio.sleep(0.05)
         self._layout.cgroups.remove(spec.get("cgroup", ""))
         self._observe(live)
