@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from octopus_hub.model.task import TaskSpec
@@ -41,7 +41,7 @@ class Cgroups:
         """Make a task's group with its memory limit; returns its path, or "" (the parent watches then)."""
         if self.base is None or memory_bytes <= 0:
             return ""
-        path = self.base / hashlib.sha256(task.encode()).hexdigest()[:24]
+        path = self.base / _group_name(task)
         try:
             self.base.mkdir(exist_ok=True)
             path.mkdir(exist_ok=True)
@@ -59,6 +59,14 @@ class Cgroups:
             return ""
         return str(path)
 
+    def sweep(self, tasks: Collection[str]) -> None:
+        """Remove empty groups of tasks other than those given (left by a crash)."""
+        if self.base is not None and self.base.is_dir():
+            kept = {_group_name(task) for task in tasks}
+            for path in self.base.iterdir():
+                if path.is_dir() and path.name not in kept:
+                    self.remove(str(path))
+
     def close(self) -> None:
         """Remove our own group if no task is in it."""
         if self.base is not None:
@@ -71,6 +79,10 @@ class Cgroups:
         if path:
             with contextlib.suppress(OSError):
                 os.rmdir(path)
+
+
+def _group_name(task: str) -> str:
+    return hashlib.sha256(task.encode()).hexdigest()[:24]
 
 
 def thread_environment(spec: TaskSpec, given: Mapping[str, str]) -> dict[str, str]:

@@ -487,10 +487,11 @@ class Parent:
         signalled = os.WIFSIGNALED(self.status)
         end = failed("", "")
         end["signal" if signalled else "exit_code"] = (os.WTERMSIG if signalled else os.WEXITSTATUS)(self.status)
-        gib = 2.0**30
         if self.memory_killed or (self.status != 0 and self.cgroup and self._cgroup_kills()):
             used = self.memory_killed or max(self.peak, self.limit)
-            end |= failed("OOMKilled", f"killed for memory: used {used / gib:.2f} GiB of {self.limit / gib:.2f} GiB")
+            end |= failed(
+                "OOMKilled", f"killed for memory: used {used / 2**30:.2f} GiB of {self.limit / 2**30:.2f} GiB"
+            )
         elif self.stop_why is not None:
             end |= stopped(self.stop_why)
         if self.log.lost:
@@ -522,8 +523,7 @@ class Parent:
         os.ftruncate(self.reserve, len(data))
         os.fsync(self.reserve)
         os.rename("exit.json.tmp", "exit.json")
-        folder = os.open(".", os.O_RDONLY)
-        os.fsync(folder)
+        os.fsync(os.open(".", os.O_RDONLY))
         self._remove_cgroup()
         self.notify()
 

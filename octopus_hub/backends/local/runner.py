@@ -111,6 +111,7 @@ class Runner:
                 if _key(task) in self._live:
                     self._watch(live)
         await self._kill_unknown()
+        self._layout.cgroups.sweep(self._live.keys())
 
     async def close(self) -> None:
         """Stop watching; tasks keep running."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from octopus_hub.backends.local import process
+from octopus_hub.backends.local.limits import Cgroups
 from tests.backends.local.tasks import Bench
 
 
@@ -36,3 +37,6 @@ async def sweep(bench: Bench) -> None:
     for pid, _ in process.marked(bench.root.as_posix() + "/"):
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
+    groups = Cgroups.discover(bench.root)
+    groups.sweep(())
+    groups.close()
