@@ -125,9 +125,8 @@ def resolve(command: str, path: str, folder: str) -> str:
     else:
         candidates = [os.path.join(folder, part, command) for part in path.split(":") if part]
     found = [name for name in candidates if os.path.isfile(name)]
-    for name in found:
-        if os.access(name, os.X_OK):
-            return name
+    if executable := [name for name in found if os.access(name, os.X_OK)]:
+        return executable[0]
     if found:
         raise StartFailure(
             "NotExecutable", f"{command}: the file is not executable; chmod +x it, or start it with its interpreter"
