@@ -1,0 +1,128 @@
+"""Content-addressed files: ``blobs/sha256/ab/cdef…``, written whole or not at all, never changed afterwards.
+
+Knows nothing of what refers to a blob; whoever collects garbage says what is kept. Called by the local backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import AsyncIterator, Collection, Iterator
+from pathlib import Path
+
+from octopus_hub.backends.local.statefolder import disk_full
+from octopus_hub.model.errors import InvalidSpec, NotFound, TooLarge
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_COPY_BYTES = 1 << 20
+YOUNG_SECONDS = 3600.0  # a blob may be uploaded well before the TaskSet that names it
+
+
+class Blobs:
+    """The blobs of a state folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "blobs"
+        self._incoming = self.root / "incoming"
+
+    def open(self) -> None:
+        """Make the folders; uploads that a crash cut short go."""
+        try:
+            self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for left in self._incoming.iterdir():
+                left.unlink()
+        except OSError as error:
+            raise disk_full(self.root, error) from error
+
+    async def put(self, chunks: AsyncIterator[bytes], *, digest: str | None, limit: int) -> str:
+        """Store what ``chunks`` gives and return its digest; raises TooLarge, InvalidSpec (another digest)."""
+        if digest is not None:
+            check(digest)
+        with self._temporary() as (path, fd):
+            sha, size = hashlib.sha256(), 0
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise TooLarge(f"the upload is larger than the limit of {limit} bytes", limit=limit)
+                sha.update(chunk)
+                _write(fd, chunk)
+            return self._keep(path, fd, f"sha256:{sha.hexdigest()}", digest)
+
+    def put_file(self, source: Path) -> tuple[str, int]:
+        """Store a file's content and return (digest, size); links are not followed."""
+        origin = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(origin, "rb") as file, self._temporary() as (path, fd):
+            sha, size = hashlib.sha256(), 0
+            while chunk := file.read(_COPY_BYTES):
+                size += len(chunk)
+                sha.update(chunk)
+                _write(fd, chunk)
+            return self._keep(path, fd, f"sha256:{sha.hexdigest()}", None), size
+
+    def path(self, digest: str) -> Path:
+        """Return a blob's file; raises NotFound."""
+        path = self._place(digest)
+        if not path.is_file():
+            raise NotFound(f"there is no blob {digest}; upload it again")
+        return path
+
+    def collect_garbage(self, keep: Collection[str], young_seconds: float = YOUNG_SECONDS) -> tuple[int, int]:
+        """Remove blobs that are neither kept nor young; returns how many and their bytes."""
+        count = size = 0
+        before = time.time() - young_seconds  # file times are the machine's, so no injected clock
+        for path in (self.root / "sha256").glob("??/*"):
+            digest = f"sha256:{path.parent.name}{path.name}"
+            facts = path.stat()
+            if digest not in keep and facts.st_mtime <= before:
+                path.unlink()
+                count, size = count + 1, size + (facts.st_size if facts.st_nlink == 1 else 0)
+        return count, size
+
+    def _place(self, digest: str) -> Path:
+        hexadecimal = check(digest).removeprefix("sha256:")
+        return self.root / "sha256" / hexadecimal[:2] / hexadecimal[2:]
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[tuple[Path, int]]:
+        try:
+            fd, name = tempfile.mkstemp(dir=self._incoming)
+        except OSError as error:
+            raise disk_full(self.root, error) from error
+        try:
+            yield Path(name), fd
+        except OSError as error:
+            raise disk_full(self.root, error) from error
+        finally:
+            os.close(fd)
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+    def _keep(self, path: Path, fd: int, found: str, wanted: str | None) -> str:
+        if wanted is not None and found != wanted:
+            raise InvalidSpec(f"the content has the digest {found}, not {wanted}; upload it again")
+        place = self._place(found)
+        if place.is_file():
+            os.utime(place)  # used again: young again
+            return found
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.fchmod(fd, 0o400)  # hard links of it stand beside records: nobody may change it by mistake
+        os.fsync(fd)
+        os.rename(path, place)
+        return found
+
+
+def check(digest: str) -> str:
+    """Return the digest if it is one; raises NotFound (whatever it is, there is no such blob)."""
+    if not _DIGEST.fullmatch(digest):
+        raise NotFound(f"{digest[:100]!r} is not a digest; one reads sha256: and 64 hexadecimal digits")
+    return digest
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,196 @@
+"""Run records as files, ``records/{namespace}/{name}/{attempt}/``, found through an index in the database.
+
+The files are the records: they outlive the TaskSet, and the index can be made again from them. A folder belongs to one
+TaskSet; a later one of the same name gets a folder with a part of its uid. Called by the local backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+
+from octopus_hub.backends.local.prepare import safe_part
+from octopus_hub.backends.local.statefolder import disk_full
+from octopus_hub.backends.local.store import Store
+from octopus_hub.model.errors import NotFound, OctopusError, StateError
+from octopus_hub.model.record import Record
+
+FILE = "record.json"
+ReadLog = Callable[[str, str], AsyncIterator[bytes]]
+
+_log = logging.getLogger(__name__)
+_decode = msgspec.json.Decoder(Record).decode
+
+
+class Records:
+    """The records of a state folder.
+
+    Parameters
+    ----------
+    blob_path : callable
+        File of a blob by digest; raises NotFound.
+    read_log : callable
+        The kept log of a task, by namespace and task name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        *,
+        blob_path: Callable[[str], Path],
+        read_log: ReadLog,
+        clock: Callable[[], float],
+    ) -> None:
+        self.root = folder / "records"
+        self._store = store
+        self._blob_path = blob_path
+        self._read_log = read_log
+        self._clock = clock
+
+    async def put(self, record: Record) -> Record:
+        """Store a record with its outputs and logs beside it; ``record.json`` comes last and is replaced whole."""
+        safe_part(record.namespace)
+        folder = self._folder(record)
+        stored = msgspec.structs.replace(record, path=str(folder))
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._place_outputs(stored, folder / "outputs")
+            await self._place_logs(stored, folder)
+            write_whole(folder / FILE, msgspec.json.format(msgspec.json.encode(stored), indent=2))
+        except OSError as error:
+            raise disk_full(self.root, error) from error
+        self._index(stored, self._clock())
+        return stored
+
+    def list(self, namespace: str) -> list[Record]:
+        """Return a namespace's records, newest first; one that can't be read is left out and logged."""
+        rows = self._store.query(
+            "SELECT folder FROM records WHERE namespace = ? ORDER BY at DESC, rowid DESC", (namespace,)
+        )
+        found: list[Record] = []
+        for (folder,) in rows:
+            try:
+                found.append(self._read(folder))
+            except OctopusError as error:
+                _log.warning("a record is left out of the list: %s", error)
+        return found
+
+    def get(self, namespace: str, name: str, attempt: int | None = None) -> Record:
+        """Return the newest record of a TaskSet's name or uid, or that of an attempt; raises NotFound."""
+        rows = self._store.query(
+            "SELECT folder FROM records WHERE namespace = ? AND (name = ? OR uid = ?) AND (? IS NULL OR attempt = ?) "
+            "ORDER BY at DESC, rowid DESC LIMIT 1",
+            (namespace, name, name, attempt, attempt),
+        )
+        if not rows:
+            which = f", attempt {attempt}" if attempt is not None else ""
+            raise NotFound(f"there is no record of {name}{which}; octopus records shows those that exist")
+        return self._read(rows[0][0])
+
+    def referenced(self) -> set[str]:
+        """Return the digests of blobs that records need."""
+        digests: set[str] = set()
+        for (folder,) in self._store.query("SELECT folder FROM records"):
+            try:
+                record = self._read(folder)
+            except NotFound:
+                continue  # removed by hand; one that can't be read stops the prune instead
+            digests.update(output.digest for output in record.outputs)
+            if record.workspace:
+                digests.add(record.workspace)
+        return digests
+
+    def reindex(self) -> int:
+        """Index records whose rows are lost (an older backup was put back); returns how many."""
+        known = {row[0] for row in self._store.query("SELECT folder FROM records")}
+        count = 0
+        for path in self.root.glob(f"*/*/*/{FILE}"):
+            folder = str(path.parent.relative_to(self.root))
+            if folder not in known:
+                with contextlib.suppress(OctopusError):
+                    record = self._read(folder)
+                    self._index(record, record.finished_at or path.stat().st_mtime, folder)
+                    count += 1
+        return count
+
+    def _index(self, record: Record, at: float, folder: str | None = None) -> None:
+        folder = folder or str(Path(record.path).relative_to(self.root))
+        with self._store.transaction(durable=True) as db:
+            db.execute(  # written again (a repeated step), a record keeps its place in the order
+                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (uid, attempt) DO UPDATE SET folder = excluded.folder",
+                (record.uid, record.attempt, record.namespace, record.name, folder, at),
+            )
+
+    def _folder(self, record: Record) -> Path:
+        """Return where the record goes: one folder per TaskSet, never another's of the same name."""
+        rows = self._store.query("SELECT folder FROM records WHERE uid = ? LIMIT 1", (record.uid,))
+        base = self.root / safe_part(record.namespace)
+        if rows:
+            return self.root / Path(rows[0][0]).parent / str(record.attempt)
+        place = base / safe_part(record.name)
+        if any(_uid(path) != record.uid for path in place.glob(f"*/{FILE}")):
+            place = base / f"{record.name}-{safe_part(record.uid[:8])}"
+        return place / str(record.attempt)
+
+    def _read(self, folder: str) -> Record:
+        path = self.root / folder / FILE
+        try:
+            record = _decode(path.read_bytes())
+        except FileNotFoundError:
+            raise NotFound(f"the record {path} was removed") from None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StateError(f"the record {path} can't be read ({error}); restore the file from a copy") from error
+        return msgspec.structs.replace(record, path=str(path.parent))  # where it lies now, should the folder have moved
+
+    def _place_outputs(self, record: Record, folder: Path) -> None:
+        for output in record.outputs:
+            target = folder.joinpath(*map(safe_part, output.path.split("/")))
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            source = self._blob_path(output.digest)
+            temporary = target.with_name(target.name[:200] + ".new")
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(source, temporary)  # blobs are read-only, so one copy does for both
+            except OSError:
+                shutil.copyfile(source, temporary)
+            os.replace(temporary, target)
+            temporary.unlink(missing_ok=True)  # renaming one link onto another of the same file leaves both
+
+    async def _place_logs(self, record: Record, folder: Path) -> None:
+        for task in record.tasks:
+            if not task.log:
+                continue
+            target = folder.joinpath(*map(safe_part, task.log.split("/")))
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = target.with_name(target.name[:200] + ".new")
+            written = 0
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                async for chunk in self._read_log(record.namespace, task.name):
+                    written += file.write(chunk)
+            if written or not target.exists():  # repeated after the task's folder went: what was kept stays
+                os.replace(temporary, target)
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file, durable, readable by its owner only."""
+    temporary = path.with_name(path.name + ".new")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _uid(path: Path) -> str:
+    try:
+        return _decode(path.read_bytes()).uid
+    except (OSError, msgspec.MsgspecError):
+        return ""  # somebody's, and not ours

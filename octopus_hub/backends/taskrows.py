@@ -1,0 +1,100 @@
+"""Rows of tasks in memory, and which devices they hold: no device is ever assigned to two tasks that live.
+
+Values and indexes only; what may be changed is ``truth``'s matter, who uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from octopus_hub.model.errors import Unavailable
+from octopus_hub.model.node import Node
+from octopus_hub.model.task import Task, TaskSpec
+
+TaskKey = tuple[str, str]  # (namespace, task name)
+DeviceKey = tuple[str, str]  # (device type, id)
+
+
+class TaskRows:
+    """Tasks by name and by TaskSet, devices by holder."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[TaskKey, Task] = {}
+        self._tasks_of: dict[str, dict[str, Task]] = {}
+        # by type and id alone, not by node: two declared nodes may name the same real device
+        self._holders: dict[DeviceKey, TaskKey] = {}
+
+    def of(self, uid: str) -> list[Task]:
+        """Return the rows of a TaskSet's tasks."""
+        return list(self._tasks_of.get(uid, {}).values())
+
+    def find(self, names: Iterable[TaskKey]) -> list[Task]:
+        """Return the rows of these tasks, leaving out those that don't exist."""
+        return [self.tasks[namespace, name] for namespace, name in names if (namespace, name) in self.tasks]
+
+    def assign(self, spec: TaskSpec, node: Node | None, taken: set[DeviceKey]) -> dict[str, list[str]]:
+        """Return free devices of the node for a task and add them to ``taken``; raises Unavailable."""
+        if node is None:
+            raise Unavailable(f"node {spec.node} is gone; {spec.name} can't be placed there")
+        chosen: dict[str, list[str]] = {}
+        for kind, count in spec.amounts.devices.items():
+            free = [
+                device.id
+                for device in node.devices
+                if device.type == kind
+                and device.healthy
+                and (kind, device.id) not in self._holders
+                and (kind, device.id) not in taken
+            ]
+            if len(free) < count:
+                raise Unavailable(f"{spec.name} needs {count} {kind} on {spec.node}, {len(free)} are free")
+            if count:
+                chosen[kind] = free[:count]
+                taken.update((kind, identity) for identity in chosen[kind])
+        return chosen
+
+    def put(self, task: Task) -> None:
+        """Add or replace a row; a task that has ended holds nothing."""
+        key = task.namespace, task.name
+        self.tasks[key] = task
+        self._tasks_of.setdefault(task.taskset_uid, {})[task.name] = task
+        self._free(task, key)
+        if not task.state.terminal:
+            for kind, identities in task.devices.items():
+                for identity in identities:
+                    self._holders[kind, identity] = key
+
+    def drop(self, task: Task) -> None:
+        """Remove a row."""
+        key = task.namespace, task.name
+        self.tasks.pop(key, None)
+        rows = self._tasks_of.get(task.taskset_uid, {})
+        rows.pop(task.name, None)
+        if not rows:
+            self._tasks_of.pop(task.taskset_uid, None)
+        self._free(task, key)
+
+    def _free(self, task: Task, key: TaskKey) -> None:
+        for kind, identities in task.devices.items():
+            for identity in identities:
+                if self._holders.get((kind, identity)) == key:
+                    del self._holders[kind, identity]
+
+
+def new_row(spec: TaskSpec, devices: dict[str, list[str]], now: float) -> Task:
+    """Return the row of a task that is about to be created."""
+    return Task(
+        name=spec.name,
+        namespace=spec.namespace,
+        taskset=spec.taskset,
+        taskset_uid=spec.taskset_uid,
+        role=spec.role,
+        index=spec.index,
+        attempt=spec.attempt,
+        gang_attempt=spec.gang_attempt,
+        node=spec.node,
+        devices=devices,
+        ports=spec.ports,
+        created_at=now,
+        memory_limit_bytes=spec.amounts.memory_bytes,
+    )
