@@ -11,7 +11,7 @@ from octopus_hub.model.base import ApiStruct
 class RoleWiring(ApiStruct, frozen=True, kw_only=True):
     """How tasks of one role (or of every role, key ``*``) of a framework are wired."""
 
-    env: dict[str, str] = {}  # value templates, see core.expand
+    env: dict[str, str] = {}  # value templates, see model.template
     ports: list[str] = []  # port names reserved for each task of the role
     files: dict[str, str] = {}  # relative path -> template
 
@@ -25,6 +25,7 @@ class FrameworkDescriptor(ApiStruct, frozen=True, kw_only=True):
     kind: str = "Framework"
     roles: dict[str, RoleWiring] = {}  # role name or "*"
     allowed_roles: list[str] = []  # empty: any
+    service_roles: list[str] = []  # roles that need not end (ps): stopped once all others succeeded
     rank_order: list[str] = []  # roles in rank order; roles not named follow in the order of the spec
     source: str = ""  # where the wiring is documented
     image: str = ""  # default image when a role names none
@@ -39,7 +40,8 @@ class DeviceDescriptor(ApiStruct, frozen=True, kw_only=True):
     kind: str = "Device"
     discovery: str = "none"  # none | nvml | declared | command
     command: list[str] = []  # discovery: command; prints a JSON list of {"id","memoryBytes","model"}
-    env: dict[str, str] = {}  # templates over {ids}: e.g. CUDA_VISIBLE_DEVICES: "{ids}"
+    env: dict[str, str] = {}  # variables that get the assigned ids: CUDA_VISIBLE_DEVICES: "{ids}"
+    hide: bool = False  # a task that asks for none gets the variables empty, so that it sees none
     kubernetes_resource: str = ""  # e.g. nvidia.com/gpu
     source: str = ""
 
@@ -54,6 +56,23 @@ class StorageDescriptor(ApiStruct, frozen=True, kw_only=True):
     provider: str = "scratch"  # scratch | folder
     root: str = ""  # folder: allowed root; the volume's name (or parameters.path) is below it
     parameters: dict[str, str] = {}
+
+
+class HookDescriptor(ApiStruct, frozen=True, kw_only=True):
+    """A hook: a program or an HTTP endpoint asked at stages of a TaskSet's life; one JSON in, one JSON out."""
+
+    name: str
+    description: str = ""
+    api_version: str = "octopus-hub.io/v1alpha1"
+    kind: str = "Hook"
+    on: list[str] = []  # expand | prepare | finish
+    http: str = ""  # a URL to POST to; exactly one of http and command
+    command: list[str] = []  # JSON on stdin, JSON on stdout; "./x" is relative to the file that defines the hook
+    env: dict[str, str] = {}  # command: variables beside PATH, HOME, LANG; nothing else is inherited
+    timeout_seconds: float = 10.0  # of one try
+    retries: int = 2  # further tries after the first, with back-off
+    parallel: int = 4  # calls under way at once
+    required: bool = False  # true: a call that fails stops the TaskSet; false: it is shown as a condition only
 
 
 class Descriptors(ApiStruct, frozen=True, kw_only=True):

@@ -52,6 +52,7 @@ class Mount(ApiStruct, frozen=True, kw_only=True):
     mount_path: str
     read_only: bool = False
     source: str = ""  # a path (folder), or "" for a fresh folder of the task (scratch)
+    root: str = ""  # folder: the allowed root; the source, links followed, must lie in it
 
 
 class Usage(ApiStruct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ class TaskSpec(ApiStruct, frozen=True, kw_only=True):
     outputs: list[str] = []
     owner: str = ""  # hub user (system account where they are separated)
     device_env: dict[str, str] = {}  # device type -> variable that gets the assigned ids, comma-separated
+    device_aliases: dict[str, list[str]] = {}  # device type -> further variables that get the same
 
 
 class Task(ApiStruct, frozen=True, kw_only=True):
