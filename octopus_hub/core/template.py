@@ -64,14 +64,18 @@ class Gang:
         try:
             return self.nodes[identity]
         except KeyError:
-            raise Unavailable(f"{identity[0]} {identity[1]} of {self.taskset.name} has no node; it is placed again") from None
+            raise Unavailable(
+                f"{identity[0]} {identity[1]} of {self.taskset.name} has no node; it is placed again"
+            ) from None
 
     def address(self, identity: Identity) -> Address:
         """Return the address of a member; raises Unavailable if none was reserved."""
         try:
             return self.addresses[identity]
         except KeyError:
-            raise Unavailable(f"no address is reserved for {identity[0]} {identity[1]} of {self.taskset.name}") from None
+            raise Unavailable(
+                f"no address is reserved for {identity[0]} {identity[1]} of {self.taskset.name}"
+            ) from None
 
     def port(self, identity: Identity, name: str = MAIN_PORT) -> int:
         """Return a port of a member; raises Unavailable if it has none of that name."""
