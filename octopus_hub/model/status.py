@@ -80,6 +80,8 @@ class RoleStatus(ApiStruct, frozen=True, kw_only=True):
     unknown: int = 0
     restarts: int = 0  # restarts charged to the user so far (transient failures are not)
     transient_restarts: int = 0
+    restarts_before: int = 0  # of these, charged in earlier gang attempts
+    transient_before: int = 0  # the same of the transient ones, and vanished tasks of this attempt
     verdict: Literal["Succeeded", "Failed"] | None = None
     exceptional: list[ExceptionalTask] = []
 
