@@ -1,1 +1,5 @@
-"""See docs/concepts.md for what each package may do."""
+"""REST, streams and probes of the service on tornado; it reads the cache, and writes wishes to the backend only.
+
+Never decides about scheduling and never talks to the controller (design, section 3). ``application.make_app`` is the
+entrance; ``octopus_hub.app`` calls it.
+"""

@@ -1,0 +1,133 @@
+"""Puts the service together: one tornado application over a backend, a live cache and a registry.
+
+``octopus_hub.app`` calls :func:`make_app` and listens; nothing here opens a socket.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from tornado.routing import URLSpec
+from tornado.web import Application
+
+from octopus_hub.backends.base import Backend
+from octopus_hub.control.cache import Cache
+from octopus_hub.service.blobs import BlobAccess
+from octopus_hub.service.context import Service
+from octopus_hub.service.handler import ApiHandler, UnknownPath
+from octopus_hub.service.identity import Authenticator
+from octopus_hub.service.limits import Buckets, Slots
+from octopus_hub.service.routes import (
+    about,
+    cluster,
+    content,
+    logs,
+    pages,
+    probes,
+    records,
+    secrets,
+    streaming,
+    tasksets,
+)
+from octopus_hub.service.runs import Runs
+from octopus_hub.service.settings import ServiceSettings
+from octopus_hub.service.stream import Streams
+from octopus_hub.service.submit import Registry, Submission
+
+HANDLERS: tuple[type[ApiHandler], ...] = (
+    tasksets.TaskSets,
+    tasksets.OneTaskSet,
+    tasksets.Tasks,
+    tasksets.Stop,
+    tasksets.Hold,
+    tasksets.Release,
+    logs.Logs,
+    streaming.Events,
+    cluster.Nodes,
+    cluster.Queues,
+    cluster.Priorities,
+    cluster.Images,
+    cluster.Plan,
+    records.Records,
+    records.OneRecord,
+    records.Outputs,
+    records.Crate,
+    records.Replay,
+    content.Blob,
+    secrets.Secrets,
+    secrets.OneSecret,
+    about.Version,
+    about.Whoami,
+    about.Schema,
+    about.OpenAPI,
+    probes.Health,
+    probes.Ready,
+    probes.Metrics,
+    pages.StatusPage,
+)
+
+
+def make_app(
+    settings: ServiceSettings,
+    backend: Backend,
+    cache: Cache,
+    registry: Registry,
+    runs: Runs,
+    authenticator: Authenticator,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Application:
+    """Return the application; ``application.settings["service"].close()`` ends its streams.
+
+    Parameters
+    ----------
+    settings : ServiceSettings
+        Limits and names.
+    backend : Backend
+        Where wishes, blobs, secrets and records go; open.
+    cache : Cache
+        Kept up to date by the controller (or by a watch of the service's own).
+    registry : Registry
+        Finds the descriptors that a TaskSet uses.
+    runs : Runs
+        Reads archives of records and prepares replays.
+    authenticator : Authenticator
+        Finds out who calls.
+    clock : callable
+        Monotonic seconds of the rate limits; replaced in tests.
+    """
+    blobs = BlobAccess(backend, cache)
+    service = Service(
+        settings=settings,
+        backend=backend,
+        cache=cache,
+        runs=runs,
+        authenticator=authenticator,
+        submission=Submission(settings, backend, cache, registry, blobs),
+        blobs=blobs,
+        streams=Streams(cache),
+        requests=Buckets(settings.requests_per_second, settings.burst, clock),
+        failures=Buckets(settings.failures_per_second, settings.failure_burst, clock),
+        slots=Slots(settings.streams_per_user),
+    )
+    context = {"service": service}
+    specs = [URLSpec(pattern_of(handler, settings), handler, context) for handler in HANDLERS]
+    if authenticator.hub is not None:
+        specs.append(URLSpec(f"{re.escape(settings.prefix)}oauth_callback", pages.Callback, context))
+    return Application(
+        specs,
+        default_handler_class=UnknownPath,
+        default_handler_args=context,
+        cookie_secret=settings.cookie_secret,
+        service=service,
+        log_function=lambda handler: None,  # paths hold users' names; errors are logged where they happen
+    )
+
+
+def pattern_of(handler: type[ApiHandler], settings: ServiceSettings) -> str:
+    """Return the URL pattern of a handler: each parameter is one segment."""
+    base = settings.api if handler.base == "api" else settings.prefix.rstrip("/")
+    parts = re.split(r"(\{\w+\})", base + handler.path)
+    return "".join(f"(?P<{part[1:-1]}>[^/]+)" if part.startswith("{") else re.escape(part) for part in parts)
