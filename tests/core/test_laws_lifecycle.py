@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from lifecycle_builders import KINDS, T0, World, replace, row, rows, task, taskset, well
+
 from octopus_hub.core.lifecycle import advance
 from octopus_hub.model.status import Phase
 from octopus_hub.model.task import Task, TaskState
