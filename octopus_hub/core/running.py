@@ -246,8 +246,11 @@ def _charge(draft: Draft, outcomes: Sequence[Outcome]) -> bool:
         if outcome.role.restart.scope == "task" and draft.phase is not Phase.RESTARTING:
             vanished = len(outcome.rows.missing)
             before, transient = before + vanished, transient + vanished
-        user, transient = max(known.restarts, judged.user), max(known.transient_restarts, transient)
-        grown = grown or (user, transient) != (known.restarts, known.transient_restarts)
+        user = judged.user
+        charged, stored = user + transient, known.restarts + known.transient_restarts
+        if charged < stored:  # a row that said more is gone again
+            user, transient = known.restarts, known.transient_restarts
+        grown = grown or charged > stored
         draft.role(name, restarts=user, transient_restarts=transient, transient_before=before)
     return grown
 
