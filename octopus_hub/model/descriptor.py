@@ -65,7 +65,7 @@ class HookDescriptor(ApiStruct, frozen=True, kw_only=True):
     description: str = ""
     api_version: str = "octopus-hub.io/v1alpha1"
     kind: str = "Hook"
-    on: list[str] = []  # expand | prepare | finish
+    stages: list[str] = []  # expand | prepare | finish
     http: str = ""  # a URL to POST to; exactly one of http and command
     command: list[str] = []  # JSON on stdin, JSON on stdout; "./x" is relative to the file that defines the hook
     env: dict[str, str] = {}  # command: variables beside PATH, HOME, LANG; nothing else is inherited

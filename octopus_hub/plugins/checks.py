@@ -107,9 +107,9 @@ def hook(descriptor: HookDescriptor) -> Iterator[str]:
         yield "http, command: exactly one of the two is needed"
     if descriptor.http and not descriptor.http.startswith(("http://", "https://")):
         yield f"http: {descriptor.http!r} is not an http:// or https:// address"
-    if not descriptor.on:
-        yield f"on: at least one stage is needed ({', '.join(STAGES)})"
-    yield from (_unknown("on", "stage", stage, STAGES) for stage in descriptor.on if stage not in STAGES)
+    if not descriptor.stages:
+        yield f"stages: at least one stage is needed ({', '.join(STAGES)})"
+    yield from (_unknown("stages", "stage", stage, STAGES) for stage in descriptor.stages if stage not in STAGES)
     for field, value, least, most in (
         ("timeoutSeconds", descriptor.timeout_seconds, 0.1, 600.0),
         ("retries", descriptor.retries, 0, 10),
