@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def wiring(framework: str) -> dict[str, Any]:
         found[name] = {
             key: {
                 "env": {name: value for name, value in task.env.items() if not name.startswith("OCTOPUS_")},
-                "deviceVariables": sorted([*task.device_env.values(), *sum(task.device_aliases.values(), [])]),
+                "deviceVariables": sorted({*task.device_env.values(), *chain(*task.device_aliases.values())}),
                 "ports": task.ports,
                 "files": sorted(set(task.files) - {PEERS_FILE}),
             }
