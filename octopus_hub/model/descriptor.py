@@ -39,7 +39,7 @@ class DeviceDescriptor(ApiStruct, frozen=True, kw_only=True):
     api_version: str = "octopus-hub.io/v1alpha1"
     kind: str = "Device"
     discovery: str = "none"  # none | nvml | declared | command
-    command: list[str] = []  # discovery: command; prints a JSON list of {"id","memoryBytes","model"}
+    command: list[str] = []  # discovery: command; what it prints: plugins.discovery.Listed; "./x" is beside the file
     env: dict[str, str] = {}  # variables that get the assigned ids: CUDA_VISIBLE_DEVICES: "{ids}"
     hide: bool = False  # a task that asks for none gets the variables empty, so that it sees none
     kubernetes_resource: str = ""  # e.g. nvidia.com/gpu

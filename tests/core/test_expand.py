@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -308,3 +311,25 @@ def test_rendering_is_pure() -> None:
     tasks = rendered(taskset)
     tasks["ps-0"].env["X"] = "1"
     assert "X" not in rendered(taskset)["ps-0"].env
+
+
+def test_papermill_takes_the_command(tmp_path: Path) -> None:
+    """Real: papermill writes the parameters into the notebook with their types."""
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "lr = 1", "outputs": [], "id": "a"}
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    notebook = {"cells": [{**cell, "execution_count": None}], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "nb").mkdir()
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "nb" / "train.ipynb").write_text(json.dumps(notebook))
+    parameters = {"lr": 1e-05, "name": "1", "big": 1e22, "layers": [1, 2.0], "on": True, "text": 'a "b"\n: #é'}
+    _, *arguments = notebook_command(RunSpec(notebook="nb/train.ipynb", parameters=parameters), "nb")
+    done = subprocess.run(
+        [sys.executable, *arguments, "--prepare-only"], cwd=tmp_path / "nb", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    cells = json.loads((tmp_path / "outputs" / "train.ipynb").read_text())["cells"]
+    injected = next(each for each in cells if "injected-parameters" in each["metadata"].get("tags", []))
+    found: dict[str, Any] = {}
+    exec("".join(injected["source"]), found)
+    del found["__builtins__"]
+    assert found == parameters
