@@ -15,6 +15,7 @@ from octopus_hub.core.mounts import PROVIDERS as MOUNT_PROVIDERS
 from octopus_hub.model.descriptor import FrameworkDescriptor
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.taskset import Role, TaskSet, Volume
+from octopus_hub.model.template import NAMES
 from octopus_hub.plugins import checks, discovery
 from octopus_hub.plugins.registry import KINDS, Registry, digest
 
@@ -264,3 +265,13 @@ def test_the_examples_load() -> None:
     assert list(registry.hooks) == ["maintenance"]
     for descriptor in (registry.devices["fpga"], registry.devices["npu"], registry.hooks["maintenance"]):
         assert Path(descriptor.command[0]).stat().st_mode & 0o100
+
+
+def test_the_guide_names_every_placeholder_and_field() -> None:
+    guide = (EXAMPLES.parents[1] / "docs" / "how-to" / "add-a-framework.md").read_text()
+    assert [name for name in NAMES if f"{{{name}" not in guide] == []
+    wired = FrameworkDescriptor.__struct_encode_fields__
+    assert [
+        name for name in wired if f"`{name}`" not in guide and name not in ("apiVersion", "kind", "description")
+    ] == []
+    assert (EXAMPLES / "frameworks" / "jax.yaml").read_text().split("\n", 1)[1] in guide
