@@ -22,12 +22,13 @@ from tornado.web import RequestHandler, stream_request_body
 from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError, Refused, TooLarge, Unauthenticated
 from octopus_hub.service.access import Base, Route, may, methods_of, route_of
 from octopus_hub.service.context import Service
-from octopus_hub.service.errors import MEDIA_TYPE, problem_of
+from octopus_hub.service.errors import MEDIA_TYPE, Problem, problem_of
 from octopus_hub.service.identity import Identity
 
 log = logging.getLogger(__name__)
 
 BODY_SECONDS = 120.0  # to send a whole JSON body
+LINGER_SECONDS = 1.0  # for a client to read why its body is not read
 PIECE = 256 * 1024
 _UNBOUNDED = 1 << 62
 _JSON = "application/json"
@@ -77,9 +78,33 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
         if isinstance(connection, HTTP1Connection):
             connection.set_max_body_size(_UNBOUNDED)  # our own bound answers with a problem, tornado's with a bare 400
             connection.set_body_timeout(self.body_seconds)
-        self._check_length()
-        route = self._route()
-        await self._admit(route)
+        try:
+            self._check_length()
+            await self._admit(self._route())
+        except OctopusError as error:
+            if not self._announces_body():
+                raise
+            await self._refuse_unread(error)
+
+    def _announces_body(self) -> bool:
+        headers = self.request.headers
+        return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+
+    async def _refuse_unread(self, error: OctopusError) -> None:
+        """Answer before the body comes, then throw away what the client still sends, for a moment, and close.
+
+        Closing at once would reset the connection, and many clients lose the answer then (RFC 9112, section 9.6).
+        """
+        self._put_problem(problem_of(error))
+        self.set_header("Connection", "close")
+        with contextlib.suppress(StreamClosedError, TimeoutError):
+            await asyncio.wait_for(self.flush(), self.service.settings.write_seconds)
+            connection = self.request.connection
+            if isinstance(connection, HTTP1Connection):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    while True:
+                        await connection.stream.read_bytes(PIECE, partial=True)
+        self.finish()
 
     def _check_length(self) -> None:
         length = self.request.headers.get("Content-Length", "0")
@@ -114,6 +139,10 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
         self.service.requests.take(self.who.user)
         if not may(self.who.scopes, route):
             raise Refused(f"this needs the scope {route.scope}, which the token does not have", scope=route.scope)
+
+    def get_current_user(self) -> Any:
+        """What the hub said in :meth:`prepare`; the mixin would ask it again, blocking the loop."""
+        return getattr(self, "_cached_hub_user", None)
 
     # --- body
     async def data_received(self, chunk: bytes) -> None:
@@ -225,13 +254,17 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
         problem = problem_of(error, status_code)
         if problem.id:
             log.error("%s %s failed (%s)", self.request.method, self.request.path, problem.id, exc_info=error)
+        self._put_problem(problem)
+        self.finish()
+
+    def _put_problem(self, problem: Problem) -> None:
         self.set_status(problem.status)
         for name, value in problem.headers.items():
             self.set_header(name, value)
+        body = problem.body
         self.set_header("Content-Type", MEDIA_TYPE)
-        if not self._body_read():
-            self.set_header("Connection", "close")
-        self.finish(problem.body)
+        self.set_header("Content-Length", len(body))
+        self.write(body)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Keep the headers that the refusal set (tornado would clear them)."""
@@ -253,10 +286,6 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
         self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
         """What we raise on purpose is an answer, no event; the rest is logged with its id by :meth:`write_error`."""
-
-    def _body_read(self) -> bool:
-        future = getattr(self.request, "_body_future", None)
-        return future is None or future.done()
 
     def compute_etag(self) -> str | None:
         """No entity tags: nothing here is cached."""

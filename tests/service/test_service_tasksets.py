@@ -117,7 +117,7 @@ async def test_what_never_fits_is_refused_with_the_numbers(service: Running) -> 
 
 async def test_what_is_busy_now_is_accepted(service: Running) -> None:
     role = {"name": "worker", "command": ["x"], "replicas": 2, "resources": {"devices": {"virtual": 4}}}
-    first = await submit(service, roles=[role])
+    await submit(service, roles=[role])
     assert (await submit(service, roles=[role])).status.phase is Phase.QUEUED
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from octopus_hub.model.errors import InvalidSpec, TooLarge
+from octopus_hub.service.access import Route
 from octopus_hub.service.blobs import DIGEST
 from octopus_hub.service.context import Service
 from octopus_hub.service.handler import PIECE, ApiHandler
@@ -33,13 +34,17 @@ class Blob(ApiHandler):
     async def prepare(self) -> None:
         """Begin to store before the body comes."""
         await super().prepare()
-        if self.request.method != "PUT":
+        if self.request.method != "PUT" or self._finished:
             return
         digest = str(self.path_kwargs["digest"])
-        if not DIGEST.fullmatch(digest):
-            raise InvalidSpec(f"{shown(digest)} is not a digest; it looks like sha256:<64 hexadecimal digits>")
         store = self.service.blobs.put(digest, self._arriving(), self.who, self.body_bytes)
         self._storing = asyncio.create_task(store, name="blob")
+
+    async def _admit(self, route: Route) -> None:
+        await super()._admit(route)
+        digest = str(self.path_kwargs["digest"])
+        if route.method == "PUT" and not DIGEST.fullmatch(digest):
+            raise InvalidSpec(f"{shown(digest)} is not a digest; it looks like sha256:<64 hexadecimal digits>")
 
     async def data_received(self, chunk: bytes) -> None:
         """Hand a chunk over; waits while the disk is slower than the network."""

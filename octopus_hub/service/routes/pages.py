@@ -40,6 +40,8 @@ class StatusPage(ApiHandler):
 
     async def get(self) -> None:
         """The caller's TaskSets, newest first."""
+        if self.get_current_user() is not None:
+            _ = self.xsrf_token  # gives the browser its token against forged requests, as a cookie of our path
         mine = [
             taskset
             for taskset in self.service.cache.tasksets.values()
