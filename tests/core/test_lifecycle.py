@@ -323,6 +323,36 @@ def test_delete_while_queued() -> None:
     assert world.deleted
 
 
+def test_a_living_row_of_an_earlier_attempt_blocks_the_next() -> None:
+    start = with_status(taskset(Role("worker"), phase=Phase.STARTING), attempt=2, recorded_attempt=1)
+    step = advance(start, rows("worker", ("running",)), T0 + 1)
+    assert step.actions == (act.StopTasks(("job-worker-0-1",), 10.0, "Stopped"),)
+
+
+def test_rows_are_kept_until_their_record_stands() -> None:
+    start = with_status(taskset(Role("worker")), attempt=2)
+    now_running = replace(task("worker", 0, RUNNING, 2), gang_attempt=2)
+    old = rows("worker", ("failed",))
+    assert advance(start, [now_running, *old], T0 + 5).actions == (act.WriteRecord(1),)
+    recorded = with_status(start, recorded_attempt=1)
+    assert advance(recorded, [now_running, *old], T0 + 5).actions == (act.DeleteTasks(("job-worker-0-1",)),)
+
+
+def test_rows_that_belong_to_nobody_are_stopped() -> None:
+    stray = task("ghost", 0, RUNNING)
+    step = advance(taskset(Role("worker")), [*rows("worker", ("running",)), stray], T0 + 5)
+    assert step.status.phase is Phase.RUNNING
+    assert step.actions == (act.StopTasks(("job-ghost-0-1",), 10.0, "Stopped"),)
+
+
+def test_an_unreleased_row_in_running_is_treated_as_half_a_restart() -> None:
+    start = taskset(Role("worker", replicas=2), gang=Gang(timeout_seconds=60))
+    step = advance(start, rows("worker", ("running", "pending")), T0 + 5)
+    assert (step.status.phase, step.wake_at) == (Phase.RESTARTING, T0 + 65)
+    step = advance(start, rows("worker", ("running", "bound")), T0 + 5)
+    assert step.actions == (act.ReleaseTasks(("job-worker-1-1",)),)
+
+
 # --- preemption
 def test_preempting_stops_with_notice_and_queues_again_with_its_history() -> None:
     start = taskset(Role("worker", replicas=2), phase=Phase.PREEMPTING, preemption=PreemptionSpec(notice_seconds=42))
@@ -337,6 +367,16 @@ def test_preempting_stops_with_notice_and_queues_again_with_its_history() -> Non
     status = world.settle(well)
     assert (status.phase, status.attempt, status.recorded_attempt) == (Phase.SUCCEEDED, 2, 2)
     assert {each.attempt for each in world.rows()} == {2}, "no task name is used twice"
+
+
+def test_a_queued_taskset_shows_no_verdict_of_its_last_attempt() -> None:
+    start = taskset(Role("a"), Role("b"))
+    first = advance(start, [*rows("a", ("succeeded",)), *rows("b", ("running",))], T0 + 5)
+    assert first.status.roles[0].verdict == "Succeeded"
+    start = replace(start, status=replace(first.status, phase=Phase.PREEMPTING))
+    step = advance(start, [*rows("a", ("succeeded",)), *rows("b", ("stopped",))], T0 + 6)
+    assert step.status.phase is Phase.QUEUED
+    assert [(role.verdict, role.succeeded) for role in step.status.roles] == [(None, 0), (None, 0)]
 
 
 def test_success_within_the_notice_is_a_success() -> None:

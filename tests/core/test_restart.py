@@ -216,6 +216,25 @@ def test_a_failure_during_the_wait_joins_it() -> None:
     assert len(created(world.step())) == 2
 
 
+def test_a_failure_after_the_wait_begins_another() -> None:
+    world = World(taskset(worker("task", replicas=3)), rows("worker", ("failed", "running", "running")))
+    world.now = world.step().wake_at or 0.0
+    world.step()
+    world.now += 3
+    world.set("job-worker-1-1", state=FAILED, exit_code=1, finished_at=world.now)
+    step = world.step()
+    assert not created(step)
+    assert step.status.restart_at is not None
+    assert step.status.restart_at >= world.now + 20
+
+
+def test_a_vanished_peer_makes_the_restart_transient() -> None:
+    for scope in ("role", "gang"):
+        world = World(taskset(worker(scope, most=0)), rows("worker", ("failed", "missing")))
+        status = world.settle(well)
+        assert (status.phase, status.roles[0].restarts, status.roles[0].transient_restarts) == (Phase.SUCCEEDED, 0, 1)
+
+
 # --- places and predecessors
 def test_restarted_members_that_are_not_bound_in_time_cost_the_gang_its_place() -> None:
     start = taskset(worker("task"), gang=Gang(timeout_seconds=60))
