@@ -223,7 +223,7 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
             if not self._gone:
                 raise
         except (StreamClosedError, TimeoutError) as error:
-            log.info("%s of %s was dropped: %s", self.request.path, self.who.user, error or "it did not read")
+            log.info("%s of %s was dropped: %s", self.request.path, self.who.user, str(error) or "it did not read")
             self.cut_off()
         except Exception as error:
             if not self._headers_written:

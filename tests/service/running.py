@@ -16,11 +16,13 @@ from tornado.web import Application
 
 from octopus_hub.backends.memory import MemoryBackend
 from octopus_hub.control.cache import Cache
+from octopus_hub.control.loop import Controller
 from octopus_hub.model.record import OutputFile, Record
 from octopus_hub.model.status import Phase
 from octopus_hub.model.task import Address, Task
 from octopus_hub.model.taskset import Metadata, Spec, TaskSet
 from octopus_hub.plugins.registry import Registry
+from octopus_hub.runs.record import RecordWriter
 from octopus_hub.service.application import make_app
 from octopus_hub.service.identity import Authenticator, LocalToken, hub_oauth
 from octopus_hub.service.settings import ServiceSettings
@@ -106,13 +108,14 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: ServiceSettings | None = None, *, backend: MemoryBackend | None = None
+    settings: ServiceSettings | None = None, *, backend: MemoryBackend | None = None, engine: bool = False
 ) -> AsyncIterator[Running]:
-    """Start hub answers, backend, a watched cache and the service; stop them in reverse."""
+    """Start hub answers, backend, cache (kept by a real controller with ``engine``) and service; stop them in reverse."""
     backend = backend or MemoryBackend()
     cache, hub, clock = Cache(), HubApi(), [1000.0]
-    cache.replace(await backend.listing())
-    watch = asyncio.create_task(_watch(backend, cache))
+    controller = Controller(backend, cache, RecordWriter(backend)) if engine else None
+    watch = asyncio.create_task(controller.start() if controller else _watch(backend, cache))
+    await asyncio.wait_for(watch if controller else _filled(cache), DEADLINE)
     settings = settings or ServiceSettings()
     oauth = hub_oauth(api_url=hub.url, api_token="service-token", prefix=settings.prefix)
     authenticator = Authenticator(LocalToken(LOCAL, "owner"), oauth)
@@ -130,11 +133,19 @@ async def running(
         server.stop()
         await server.close_all_connections()
         watch.cancel()
+        if controller:
+            await controller.stop()
         await hub.close()
         await backend.close()
 
 
+async def _filled(cache: Cache) -> None:
+    while not cache.queues:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 async def _watch(backend: MemoryBackend, cache: Cache) -> None:
+    cache.replace(await backend.listing())
     async for change in backend.watch(cache.revision):
         cache.apply(change)
 

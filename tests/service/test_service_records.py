@@ -160,7 +160,7 @@ async def test_too_large_content_is_refused(announced: bool) -> None:
 
 async def test_an_upload_that_breaks_off_is_not_stored(service: Running) -> None:
     content = b"z" * 1000
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", service.port)
     head = (
         f"PUT /services/octopus/api/v1/blobs/{digest(content)} HTTP/1.1\r\nHost: x\r\n"
         "Authorization: token alice-token\r\nContent-Length: 1000\r\n\r\n"

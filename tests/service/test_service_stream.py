@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import socket
 import time
@@ -219,11 +218,11 @@ async def test_frames_are_joined_to_the_rate() -> None:
 
 async def test_a_silent_stream_is_kept_alive() -> None:
     async with running(ServiceSettings(keep_alive_seconds=0.02)) as service:
-        async with service.client("alice-token").stream("GET", "stream") as response:
-            async with asyncio.timeout(20):
-                async for line in response.aiter_lines():
-                    if line == ": keep-alive":
-                        break
+        client = service.client("alice-token")
+        async with asyncio.timeout(20), client.stream("GET", "stream") as response:
+            async for line in response.aiter_lines():
+                if line == ": keep-alive":
+                    break
 
 
 async def test_a_reader_that_does_not_read_is_dropped_and_slows_nobody(caplog: pytest.LogCaptureFixture) -> None:
@@ -272,4 +271,4 @@ async def test_the_end_of_the_service_ends_streams(service: Running) -> None:
         frames = events(response)
         await anext(frames)
         service.app.settings["service"].close()
-        assert [json.dumps(frame) async for _, frame in frames] != None
+        assert [frame async for _, frame in frames] == []
