@@ -1,6 +1,6 @@
 """Puts the service together: one tornado application over a backend, a live cache and a registry.
 
-``octopus_hub.app`` calls :func:`make_app` and listens; nothing here opens a socket.
+``octopus_hub.app`` calls :func:`make_app` and :func:`make_server`, and listens; nothing here opens a socket.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 
+from tornado.httpserver import HTTPServer
 from tornado.routing import URLSpec
 from tornado.web import Application
 
@@ -35,6 +36,9 @@ from octopus_hub.service.runs import Runs
 from octopus_hub.service.settings import ServiceSettings
 from octopus_hub.service.stream import Streams
 from octopus_hub.service.submit import Registry, Submission
+
+IDLE_SECONDS = 300.0
+HEADER_BYTES = 64 * 1024
 
 HANDLERS: tuple[type[ApiHandler], ...] = (
     tasksets.TaskSets,
@@ -124,6 +128,15 @@ def make_app(
         service=service,
         log_function=lambda handler: None,  # paths hold users' names; errors are logged where they happen
     )
+
+
+def make_server(application: Application) -> HTTPServer:
+    """Return a server for the application; the caller gives it sockets.
+
+    Silent connections are closed after a while, so that they can't use up the process' open files. Addresses in
+    ``X-Forwarded-For`` are not believed: any process of the machine could send them.
+    """
+    return HTTPServer(application, idle_connection_timeout=IDLE_SECONDS, max_header_size=HEADER_BYTES)
 
 
 def pattern_of(handler: type[ApiHandler], settings: ServiceSettings) -> str:

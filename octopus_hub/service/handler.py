@@ -130,7 +130,8 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
         if not route.scope:
             return
         address = self.request.remote_ip or ""
-        self.service.failures.check(address)
+        if not self.service.authenticator.known(self):
+            self.service.failures.check(address)
         try:
             self.who = await self.service.authenticator.identify(self)
         except (Unauthenticated, Refused):
@@ -159,12 +160,17 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
             raise self._too_large(self._received)
         return b"".join(self._chunks)
 
-    def body_as(self, kind: type[Any]) -> Any:
+    def body_as(self, kind: Any) -> Any:
         """Return the JSON body as that type; raises InvalidSpec with msgspec's words and path."""
         try:
             return msgspec.json.decode(self.body(), type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidSpec(f"the body can't be read: {error}", problems=[str(error)]) from None
+
+    def document(self) -> dict[str, Any]:
+        """Return a JSON object; what is in it is for the model to judge."""
+        found: dict[str, Any] = self.body_as(dict[str, Any])
+        return found
 
     # --- query
     def query(self, name: str) -> str:

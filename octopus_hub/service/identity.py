@@ -6,6 +6,7 @@ Answers with an :class:`Identity` or raises; decides nothing about objects. The 
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from octopus_hub.model.names import namespace_of
 from octopus_hub.service.access import ADMIN, ALL_SCOPES, widened
 
 CACHE_SECONDS = 25
+TOKENS_KNOWN = 10_000
 SERVICE_NAME = "octopus"
 _HEADER = re.compile(r"(?:token|bearer)\s+(\S{1,4096})\s*", re.IGNORECASE)
 
@@ -75,6 +77,14 @@ class Authenticator:
     def __init__(self, local: LocalToken | None = None, hub: Any = None) -> None:
         self._local = local
         self.hub = hub
+        self._known: dict[str, None] = {}  # digests of tokens that were good when last asked about
+
+    def known(self, handler: RequestHandler) -> bool:
+        """Say whether this request's token was good the last time: guesses of others must not shut its owner out."""
+        token = bearer(handler)
+        if token and self._local is not None and self._local.matches(token):
+            return True
+        return self.hub is not None and self._digest(handler) in self._known
 
     async def identify(self, handler: RequestHandler) -> Identity:
         """Return who sent this request; raises Unauthenticated, Refused (may not use octopus), Unavailable (no hub)."""
@@ -83,7 +93,9 @@ class Authenticator:
             return Identity(self._local.user, namespace_of(self._local.user), self._local.groups, frozenset(ALL_SCOPES))
         if self.hub is None:
             raise _unauthenticated(bool(token))
-        return self.of_model(await self._ask(self.hub.get_user(handler, sync=False)), bool(token))
+        model = await self._ask(self.hub.get_user(handler, sync=False))
+        self._remember(self._digest(handler), model is not None)
+        return self.of_model(model, bool(token))
 
     async def recheck(self, handler: RequestHandler, before: Identity) -> None:
         """Ask again about the token of a long answer; raises when it, or what it allowed, is gone."""
@@ -112,6 +124,16 @@ class Authenticator:
             # A service's name lives beside user names: it must never become the tenant of the user of that name.
             return Identity(f"service:{name}", "", frozenset(), scopes)
         return Identity(name, namespace_of(name), frozenset(model.get("groups", ())), scopes)
+
+    def _digest(self, handler: RequestHandler) -> str:
+        return hashlib.sha256(str(self.hub.get_token(handler) or "").encode("utf-8", "replace")).hexdigest()
+
+    def _remember(self, digest: str, good: bool) -> None:
+        self._known.pop(digest, None)
+        if good:
+            self._known[digest] = None
+            if len(self._known) > TOKENS_KNOWN:
+                del self._known[next(iter(self._known))]
 
     async def _ask(self, question: Any) -> dict[str, Any] | None:
         try:

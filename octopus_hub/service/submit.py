@@ -66,11 +66,14 @@ class Submission:
         self._keys: dict[tuple[str, str], str] = {}  # (namespace, key) -> uid, the latest
         self._locks: dict[tuple[str, str], _Lock] = {}
 
-    async def prepare(self, document: bytes | Mapping[str, Any], who: Identity) -> TaskSet:
+    async def prepare(self, document: Mapping[str, Any], who: Identity) -> TaskSet:
         """Return the TaskSet that would be stored; raises InvalidSpec with every problem, or Refused."""
         if not who.namespace:
             raise Refused("the token of a hub service can't submit; use a user's token")
-        parsed = TaskSet.parse(document)
+        try:
+            parsed = TaskSet.parse(document)
+        except RecursionError:
+            raise InvalidSpec("the document is nested too deeply", ["nested too deeply"]) from None
         meta = Metadata(
             name=parsed.metadata.name,
             namespace=who.namespace,
@@ -117,7 +120,7 @@ class Submission:
                 del self._creating[namespace]
         return Created(self._cache.tasksets.get(stored.metadata.uid, stored), repeated)
 
-    async def submit(self, document: bytes | Mapping[str, Any], who: Identity, key: str) -> Created:
+    async def submit(self, document: Mapping[str, Any], who: Identity, key: str) -> Created:
         """Prepare and create; with a key, one at a time, so that two submitters at once get one TaskSet."""
         if not key:
             return await self.create(await self.prepare(document, who), who, "")

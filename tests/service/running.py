@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application
 
@@ -23,7 +22,7 @@ from octopus_hub.model.task import Address, Task
 from octopus_hub.model.taskset import Metadata, Spec, TaskSet
 from octopus_hub.plugins.registry import Registry
 from octopus_hub.runs.record import RecordWriter
-from octopus_hub.service.application import make_app
+from octopus_hub.service.application import make_app, make_server
 from octopus_hub.service.identity import Authenticator, LocalToken, hub_oauth
 from octopus_hub.service.settings import ServiceSettings
 from tests.service.hubapi import HubApi
@@ -120,7 +119,7 @@ async def running(
     oauth = hub_oauth(api_url=hub.url, api_token="service-token", prefix=settings.prefix)
     authenticator = Authenticator(LocalToken(LOCAL, "owner"), oauth)
     app = make_app(settings, backend, cache, Registry.load(), ArchivedRuns(), authenticator, clock=lambda: clock[0])
-    server = HTTPServer(app)
+    server = make_server(app)
     sock, port = bind_unused_port()
     server.add_sockets([sock])
     started = Running(backend, cache, hub, app, port, clock, oauth)

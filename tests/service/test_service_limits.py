@@ -15,7 +15,7 @@ from octopus_hub.model.errors import RateLimited, error_classes
 from octopus_hub.service.errors import problem_of
 from octopus_hub.service.limits import Buckets, Slots
 from octopus_hub.service.settings import ServiceSettings
-from tests.service.running import Running, document, running
+from tests.service.running import LOCAL, Running, document, running
 
 HUNDRED_MEGABYTES = 100 * 10**6
 
@@ -77,6 +77,21 @@ async def test_guessing_tokens_is_slowed_down_without_asking_the_hub() -> None:
         statuses = [(await service.client(f"guess-{number}").get("whoami")).status_code for number in range(8)]
         assert statuses == [401] * 5 + [429] * 3
         assert service.hub.asked == 5
+
+
+async def test_guesses_of_others_do_not_shut_out_who_was_let_in() -> None:
+    async with running(ServiceSettings(failures_per_second=1, failure_burst=2)) as service:
+        alice, local = service.client("alice-token"), service.client(LOCAL)
+        assert (await alice.get("whoami")).status_code == 200
+        assert [(await service.client(f"g{n}").get("whoami")).status_code for n in range(3)] == [401, 401, 429]
+        assert (await alice.get("whoami")).status_code == 200
+        assert (await local.get("whoami")).status_code == 200
+        assert (await service.client("bob-token").get("whoami")).status_code == 429  # until the guessing stops
+        del service.hub.tokens["alice-token"]
+        service.oauth.cache.clear()
+        service.clock[0] += 1.0
+        assert (await alice.get("whoami")).status_code == 401
+        assert (await alice.get("whoami")).status_code == 429  # no longer known
 
 
 async def test_streams_of_one_user_are_bounded() -> None:
@@ -153,6 +168,7 @@ async def test_a_body_without_a_length_is_bounded_too() -> None:
         b'{"a":' * 100_000,
         b'{"apiVersion":"octopus-hub.io/v1alpha1","kind":"TaskSet","metadata":{"name":"x"},"spec":NaN}',
         b"metadata: {name: yaml}\n",
+        b'{"metadata":{"name":"x"},"spec":' + b'{"roles":' * 400 + b"1" + b"}" * 401,
     ],
 )
 @pytest.mark.parametrize("path", ["tasksets", "plan", "replay"])

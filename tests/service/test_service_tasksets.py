@@ -144,6 +144,8 @@ async def test_a_closed_queue_is_for_its_groups_and_users() -> None:
         await submit(service, "alice-token", queue="lab")
         await submit(service, "bob-token", queue="bobs")
         await submit(service, "root-token", queue="lab")
+        assert '"bob"' not in (await service.client("alice-token").get("queues")).text
+        assert '"allowedUsers":["bob"]' in (await service.client("bob-token").get("queues")).text
         for token, queue in (("bob-token", "lab"), ("alice-token", "bobs")):
             answer = await service.client(token).post("tasksets", json=document(queue=queue))
             assert answer.status_code == 403 and answer.json()["rule"] == "queueAccess"
@@ -267,7 +269,7 @@ async def test_a_plan_changes_nothing_and_says_what_is_short(service: Running) -
 async def test_nodes_and_priorities_and_images() -> None:
     backend = MemoryBackend(nodes=[node("big", virtual=2)])
     backend.add_image("torch")
-    async with running(ServiceSettings(image_names=("torch",)), backend=backend) as service:
+    async with running(ServiceSettings(image_names=("torch", "gone")), backend=backend) as service:
         client = service.client("alice-token")
         nodes = (await client.get("nodes")).json()
         assert [each["name"] for each in nodes["items"]] == ["big"]

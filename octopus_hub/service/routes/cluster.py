@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
 
+from octopus_hub.backends.base import Image
+from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.queue import DEFAULT_PRIORITIES
 from octopus_hub.service.handler import ApiHandler
 from octopus_hub.service.plan import what_if
 from octopus_hub.service.views import redacted
 
+log = logging.getLogger(__name__)
 _plain = msgspec.to_builtins
 
 
@@ -48,6 +52,10 @@ class Queues(ApiHandler):
                 told = place if who.admin else redacted(place, taskset.metadata.namespace)
                 places.append({"taskset": f"{taskset.metadata.namespace}/{taskset.name}", **_plain(told)})
         queue = cache.queues[name]
+        if not who.admin:  # whom else a queue is for is not everyone's business
+            queue = msgspec.structs.replace(
+                queue, allowed_users=[user for user in queue.allowed_users if user == who.user]
+            )
         item: dict[str, Any] = {"name": queue.name, **_plain(queue)}
         item["used"] = _plain(usage.queues[name]) if name in usage.queues else {}
         mine = usage.users.get((name, who.user))
@@ -79,13 +87,20 @@ class Images(ApiHandler):
     async def get(self) -> None:
         """The default and the named environments, with their digests."""
         names = dict.fromkeys(["", *self.service.settings.image_names])
-        images = await asyncio.gather(*(self.service.backend.resolve_image(name) for name in names))
+        resolving = (self.service.backend.resolve_image(name) for name in names)
+        found = await asyncio.gather(*resolving, return_exceptions=True)
+        images = [image for image in found if isinstance(image, Image)]
+        for error in found:
+            if isinstance(error, OctopusError):
+                log.warning("an environment is not listed: %s", error)
+            elif isinstance(error, BaseException):
+                raise error
         items = {
             image.name: {
                 "name": image.name,
                 "digest": image.digest,
                 "python": image.environment.python,
-                "default": image.name == images[0].name,
+                "default": image is found[0],
             }
             for image in images
         }
@@ -99,5 +114,5 @@ class Plan(ApiHandler):
 
     async def post(self) -> None:
         """Say whether it would run now; nothing is stored."""
-        taskset = await self.service.submission.prepare(self.body(), self.who)
+        taskset = await self.service.submission.prepare(self.document(), self.who)
         self.answer(await what_if(self.service.cache, self.service.submission, taskset))

@@ -42,11 +42,11 @@ class TaskSets(ApiHandler):
         """Submit; ``dryRun=true`` only says what would be stored."""
         submission = self.service.submission
         if self.flag("dryRun"):
-            taskset = await submission.prepare(self.body(), self.who)
+            taskset = await submission.prepare(self.document(), self.who)
             submission.check(taskset)
             self.answer(taskset_json(taskset))
             return
-        created = await submission.submit(self.body(), self.who, idempotency_key(self))
+        created = await submission.submit(self.document(), self.who, idempotency_key(self))
         answer_created(self, created.taskset, created.repeated)
 
     async def get(self) -> None:
