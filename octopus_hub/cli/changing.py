@@ -1,0 +1,74 @@
+"""Commands that change: ``stop``, ``hold``, ``release``, ``delete``, ``prune``. Several names: all are tried."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from octopus_hub.cli import exits, show
+from octopus_hub.cli.naming import namespace_and_name, seconds
+from octopus_hub.client.sync import Client
+from octopus_hub.model.errors import NotFound, OctopusError, Unavailable
+
+
+def stop(arguments: Namespace) -> int:
+    """``octopus stop``."""
+    with Client() as client:
+        return _each(arguments.names, lambda name, namespace: f"stopping {client.stop(name, namespace).name}")
+
+
+def hold(arguments: Namespace) -> int:
+    """``octopus hold``."""
+    with Client() as client:
+        return _each(arguments.names, lambda name, namespace: f"held {client.hold(name, namespace).name}")
+
+
+def release(arguments: Namespace) -> int:
+    """``octopus release``."""
+    with Client() as client:
+        return _each(arguments.names, lambda name, namespace: f"released {client.release(name, namespace).name}")
+
+
+def delete(arguments: Namespace) -> int:
+    """``octopus delete``."""
+
+    def one(name: str, namespace: str) -> str:
+        client.delete(name, namespace)
+        return f"deleting {name}"
+
+    with Client() as client:
+        return _each(arguments.names, one)
+
+
+def prune(arguments: Namespace) -> int:
+    """``octopus prune``."""
+    before = time.time() - seconds(arguments.older_than)
+    with Client() as client:
+        old = [
+            view.taskset
+            for view in client.list()
+            if view.taskset.status.phase.terminal and (view.taskset.status.finished_at or 0.0) <= before
+        ]
+        for taskset in old:
+            if not arguments.dry_run:
+                try:
+                    client.delete(taskset.name, taskset.metadata.namespace)
+                except NotFound:
+                    continue  # somebody was faster
+            show.write(f"{'would delete' if arguments.dry_run else 'deleting'} {taskset.name}\n")
+    return exits.OK
+
+
+def _each(names: Sequence[str], act: Callable[[str, str], str]) -> int:
+    code = exits.OK
+    for text in names:
+        try:
+            namespace, name = namespace_and_name(text)
+            show.write(act(name, namespace) + "\n")
+        except Unavailable:
+            raise
+        except OctopusError as error:
+            show.note(str(error))
+            code = code or exits.exit_code(error)
+    return code

@@ -1,0 +1,212 @@
+"""Commands that follow what happens: ``logs``, ``events``, ``wait``. All are pushed to; none polls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+
+from octopus_hub.cli import exits, show
+from octopus_hub.cli.naming import namespace_and_name
+from octopus_hub.cli.progress import Progress
+from octopus_hub.client import jobtext
+from octopus_hub.client.aio import AsyncClient
+from octopus_hub.client.calls import LogQuery
+from octopus_hub.client.job import Job
+from octopus_hub.client.sync import Client
+from octopus_hub.model.answers import Frame
+from octopus_hub.model.errors import NotFound
+from octopus_hub.model.status import Phase
+from octopus_hub.model.task import Task
+from octopus_hub.model.taskset import TaskSet
+
+
+def wait(arguments: Namespace) -> int:
+    """``octopus wait``."""
+    end = None if arguments.timeout is None else time.monotonic() + arguments.timeout
+    code = exits.OK
+    with Client() as client:
+        jobs = [Job.find(name, namespace, client) for namespace, name in map(namespace_and_name, arguments.names)]
+        for job in jobs:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            code = max(code, finish(job, left))
+    return code
+
+
+def finish(job: Job, timeout: float | None = None) -> int:
+    """Wait for a job with a progress line, say how it ended, return the exit code."""
+    try:
+        with Progress() as progress:
+            if not job.view.taskset.status.phase.terminal:
+                for view in job.watch(timeout):
+                    progress.update(view)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{job.name} keeps running; `octopus stop {job.name}` stops it") from None
+    if job.view.taskset.status.phase == Phase.SUCCEEDED:
+        ran = jobtext.running_time(job.view.taskset.status, time.time())
+        show.note(f"{job.name} succeeded" + (f" after {ran}" if ran else ""))
+        return exits.OK
+    show.note(jobtext.why_failed(job.view))
+    return exits.FAILED
+
+
+# --- logs
+
+
+def logs(arguments: Namespace) -> int:
+    """``octopus logs``: one task's bytes as they are; several tasks' lines with their names before them."""
+    namespace, name = namespace_and_name(arguments.name)
+    with Client() as client:
+        view = client.get(name, namespace)
+        chosen = members(view.taskset, arguments.role, arguments.index)
+        queries = [LogQuery(role, index, arguments.attempt, arguments.follow, arguments.tail) for role, index in chosen]
+        if len(queries) == 1:
+            for chunk in client.logs(name, queries[0], namespace):
+                show.write_bytes(chunk)
+            return exits.OK
+        if not arguments.follow:
+            for query in queries:
+                _print_prefixed(client, name, namespace, query)
+            return exits.OK
+    asyncio.run(_follow_all(name, namespace, queries))
+    return exits.OK
+
+
+def members(taskset: TaskSet, role: str | None, index: int | None) -> list[tuple[str, int]]:
+    """Return the tasks that are meant; raises NotFound naming what there is."""
+    names = [each.name for each in taskset.spec.roles]
+    if role is not None and role not in names:
+        raise NotFound(f"{taskset.name} has no role {role!r}; its roles are {', '.join(names)}")
+    chosen = [each for each in taskset.spec.roles if role in (None, each.name)]
+    found = [(each.name, number) for each in chosen for number in range(each.count) if index in (None, number)]
+    if not found:
+        raise NotFound(
+            f"{taskset.name} has no task {index}; the roles have {', '.join(f'{r.name} {r.count}' for r in chosen)}"
+        )
+    return found
+
+
+class Prefixer:
+    """Puts a task's name before each of its lines, wherever the chunks were cut."""
+
+    def __init__(self, query: LogQuery) -> None:
+        self._prefix = f"[{query.role}-{query.index}] ".encode()
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the lines that this chunk completes."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return b"".join(self._prefix + line + b"\n" for line in lines)
+
+    def end(self) -> bytes:
+        """Return what is left."""
+        return self._prefix + self._rest + b"\n" if self._rest else b""
+
+
+def _print_prefixed(client: Client, name: str, namespace: str, query: LogQuery) -> None:
+    prefixer = Prefixer(query)
+    try:
+        for chunk in client.logs(name, query, namespace):
+            show.write_bytes(prefixer.feed(chunk))
+    except NotFound:
+        return  # this task has not begun (or had no such attempt); others may have
+    show.write_bytes(prefixer.end())
+
+
+async def _follow_all(name: str, namespace: str, queries: list[LogQuery]) -> None:
+    async def one(client: AsyncClient, query: LogQuery) -> None:
+        prefixer = Prefixer(query)
+        try:
+            async for chunk in client.logs(name, query, namespace):
+                show.write_bytes(prefixer.feed(chunk))
+        except NotFound:
+            return
+        show.write_bytes(prefixer.end())
+
+    async with AsyncClient() as client:
+        await asyncio.gather(*(one(client, query) for query in queries))
+
+
+# --- events
+
+
+def events(arguments: Namespace) -> int:
+    """``octopus events``."""
+    namespace, name = namespace_and_name(arguments.name) if arguments.name else ("", "")
+    with Client() as client:
+        if not arguments.follow:
+            tasksets = [client.get(name, namespace).taskset] if name else [view.taskset for view in client.list()]
+            past = sorted((event for taskset in tasksets for event in _phases(taskset)), key=lambda event: event["at"])
+            for event in past:
+                _print_event(event, arguments.format)
+            return exits.OK
+        if name:
+            client.get(name, namespace)  # a name that does not exist is an error, not silence
+        happenings = Happenings()
+        for frame in client.stream(namespace, name):
+            for event in happenings.of(frame):
+                _print_event(event, arguments.format)
+    return exits.OK
+
+
+Event = dict[str, object]
+
+
+class Happenings:
+    """Turns frames into events: what the frame says that was not known before."""
+
+    def __init__(self) -> None:
+        self._phases: dict[str, float] = {}
+        self._states: dict[str, str] = {}
+        self._started = False
+
+    def of(self, frame: Frame) -> Iterator[Event]:
+        """Yield the events of a frame, oldest first. The first snapshot tells phases only, as history."""
+        found: list[Event] = []
+        for taskset in frame.tasksets:
+            known = self._phases.get(taskset.metadata.uid, 0.0)
+            found += [event for event in _phases(taskset) if float(str(event["at"])) > known]
+            if taskset.status.timeline:
+                self._phases[taskset.metadata.uid] = taskset.status.timeline[-1].at
+        for task in frame.tasks:
+            key = f"{task.namespace}/{task.name}"
+            if self._states.get(key) != task.state.value:
+                self._states[key] = task.state.value
+                if self._started:
+                    found.append(_task_event(task))
+        self._started = True
+        yield from sorted(found, key=lambda event: float(str(event["at"])))
+
+
+def _phases(taskset: TaskSet) -> list[Event]:
+    meta = taskset.metadata
+    return [
+        {"at": entry.at, "taskset": f"{meta.namespace}/{meta.name}", "what": entry.phase.value, "why": entry.reason}
+        for entry in taskset.status.timeline
+    ]
+
+
+def _task_event(task: Task) -> Event:
+    at = task.finished_at or task.started_at or task.bound_at or task.created_at
+    why = ", ".join(word for word in (task.end_reason, task.message) if word)
+    member = f"{task.role} {task.index}"
+    return {
+        "at": at,
+        "taskset": f"{task.namespace}/{task.taskset}",
+        "task": member,
+        "what": task.state.value,
+        "why": why,
+    }
+
+
+def _print_event(event: Event, style: str) -> None:
+    if style == "json":
+        show.write(json.dumps(event) + "\n")
+    else:
+        words = (str(event["taskset"]), str(event.get("task", "")), str(event["what"]), str(event["why"]))
+        show.write("  ".join([jobtext.clock(float(str(event["at"]))), *(word for word in words if word)]) + "\n")
+    import sys
+
+    sys.stdout.flush()

@@ -1,0 +1,220 @@
+"""The command line's grammar. The reference page and the shells' completion are made from it.
+
+Imports nothing of the product: a command names the function that runs it (``module:function``), loaded when needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from octopus_hub._version import __version__
+
+FORMATS = ("table", "yaml", "json", "name")
+NAME = "NAME or NAMESPACE/NAME"
+
+
+class _Parser(argparse.ArgumentParser):
+    """No abbreviations: an option added later must not change what a script means."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+
+Commands = "argparse._SubParsersAction[_Parser]"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = _Parser(
+        prog="octopus",
+        description="Submit, watch and replay distributed jobs (TaskSets).",
+        epilog="Exit codes: 0 ok, 1 the TaskSet failed, 2 usage, 3 refused, 4 not found, 5 service not reachable.",
+    )
+    parser.add_argument("--version", action="version", version=f"octopus {__version__}")
+    commands = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
+    _submitting(commands)
+    _looking(commands)
+    _following(commands)
+    _changing(commands)
+    _cluster(commands)
+    _records(commands)
+    _machine(commands)
+    return parser
+
+
+def _add(commands: Commands, verb: str, run: str, text: str) -> _Parser:
+    parser = commands.add_parser(verb, help=text[0].lower() + text[1:], description=f"{text}.")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _submitting(commands: Commands) -> None:
+    submit = _add(commands, "submit", "submitting:submit", "Submit TaskSets: a YAML file, or a command after --")
+    submit.usage = "octopus submit FILE [options]\n       octopus submit --name NAME [options] -- COMMAND ..."
+    submit.add_argument("file", nargs="?", metavar="FILE", help="YAML or JSON document(s); - reads standard input")
+    submit.set_defaults(command_line=[])
+    _flat_form(submit)
+    submit.add_argument(
+        "--workspace", default=".", metavar="DIR", help="folder whose files tasks get (default: this one)"
+    )
+    submit.add_argument("--no-workspace", action="store_true", help="take no files along")
+    submit.add_argument("--watch", "-w", action="store_true", help="wait for the end; exit 1 unless it succeeds")
+    _format(submit)
+
+    plan = _add(
+        commands, "plan", "submitting:plan", "Say whether a TaskSet is valid and would run now, or what is short"
+    )
+    plan.add_argument("file", metavar="FILE", help="YAML or JSON document(s); - reads standard input")
+    plan.add_argument("--offline", action="store_true", help="check the document only; asks no service")
+    _format(plan, ("table", "yaml", "json"))
+
+    imports = _add(
+        commands, "import", "submitting:import_seed", "Convert a TaskSet of the seed platform (octopus.openi.pcl.cn)"
+    )
+    imports.add_argument("file", metavar="FILE", help="its YAML; - reads standard input")
+    imports.add_argument("--submit", action="store_true", help="submit the result instead of printing it")
+    imports.add_argument("--workspace", metavar="DIR", help="with --submit: folder whose files tasks get")
+    _format(imports, ("yaml", "json"))
+
+    schema = _add(commands, "schema", "submitting:schema", "Print the JSON Schema of a kind")
+    schema.add_argument("kind", nargs="?", default="TaskSet", metavar="KIND", help="default: TaskSet")
+
+
+def _flat_form(submit: _Parser) -> None:
+    group = submit.add_argument_group("a command instead of a file")
+    group.add_argument("--name", metavar="NAME", help="name of the TaskSet; a taken one gets a suffix")
+    group.add_argument("--role", default="worker", metavar="ROLE", help="name of its role (default: worker)")
+    group.add_argument("--replicas", type=int, default=1, metavar="N", help="tasks of the role")
+    group.add_argument("--devices", action="append", default=[], metavar="TYPE=N", help="devices per task, e.g. gpu=1")
+    group.add_argument("--cpu", metavar="CPUS", help="CPU per task, e.g. 2 or 500m")
+    group.add_argument("--memory", metavar="SIZE", help="memory per task, e.g. 8Gi")
+    group.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="environment; NAME alone copies ours"
+    )
+    group.add_argument("--secret", action="append", default=[], metavar="NAME=SECRET", help="environment from a secret")
+    group.add_argument("--image", metavar="IMAGE", help="environment to run in")
+    group.add_argument("--framework", metavar="NAME", help="how tasks are wired, e.g. pytorch (default: script)")
+    group.add_argument("--queue", metavar="QUEUE", help="default: your own")
+    group.add_argument("--priority", metavar="CLASS", help="low, normal, high or what your site defines")
+    group.add_argument(
+        "--output", action="append", default=[], metavar="GLOB", help="files to collect, e.g. 'out/*.csv'"
+    )
+    group.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="labels")
+    group.add_argument("--after", action="append", default=[], metavar="NAME", help="start when that one has succeeded")
+    group.add_argument("--max-runtime", type=float, metavar="SECONDS", help="stop it after so long")
+    group.add_argument("--seed", type=int, metavar="N", help="OCTOPUS_SEED of the tasks (default: drawn)")
+    group.add_argument("--hold", action="store_true", help="keep it from starting until released")
+
+
+def _looking(commands: Commands) -> None:
+    listing = _add(commands, "list", "looking:list_", "List TaskSets")
+    listing.add_argument("--phase", metavar="PHASE", help="only those in this phase, e.g. Running")
+    listing.add_argument("--label", metavar="KEY=VALUE", help="only those with this label")
+    listing.add_argument("-A", "--all-namespaces", action="store_true", help="everyone's (admins)")
+    listing.add_argument("-n", "--namespace", default="", metavar="NAMESPACE", help="default: your own")
+    _format(listing)
+    _format(_named(_add(commands, "get", "looking:get", "Show TaskSets"), many=True))
+    describe = _add(
+        commands,
+        "describe",
+        "looking:describe",
+        "Tell everything about a TaskSet: why it waits, in numbers; what failed",
+    )
+    _named(describe)
+    tasks = _add(commands, "tasks", "looking:tasks", "List the tasks of a TaskSet")
+    _format(_named(tasks))
+
+
+def _following(commands: Commands) -> None:
+    logs = _named(_add(commands, "logs", "following:logs", "Print the logs of a TaskSet's tasks"))
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until the tasks end")
+    logs.add_argument("--role", metavar="ROLE", help="default: every role")
+    logs.add_argument("--index", type=int, metavar="N", help="default: every task of the role")
+    logs.add_argument("--attempt", type=int, metavar="N", help="default: the last")
+    logs.add_argument("--tail", type=int, metavar="LINES", help="the last lines only")
+
+    events = _add(
+        commands, "events", "following:events", "Print what happened: phases of TaskSets, with -f also states of tasks"
+    )
+    events.add_argument("name", nargs="?", metavar="NAME", help="default: all of yours")
+    events.add_argument("-f", "--follow", action="store_true", help="go on with what happens from now")
+    _format(events, ("table", "json"))
+
+    wait = _named(_add(commands, "wait", "following:wait", "Wait for the end; exit 1 unless all succeeded"), many=True)
+    wait.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="give up after so long (the TaskSet keeps running)"
+    )
+
+
+def _changing(commands: Commands) -> None:
+    for verb, text in (
+        ("stop", "Stop TaskSets; their records are written"),
+        ("hold", "Keep waiting TaskSets from starting"),
+        ("release", "Let held TaskSets start"),
+        ("delete", "Delete TaskSets and their logs; their records stay"),
+    ):
+        _named(_add(commands, verb, f"changing:{verb}", text), many=True)
+    prune = _add(commands, "prune", "changing:prune", "Delete TaskSets that ended a while ago; their records stay")
+    prune.add_argument("--older-than", default="7d", metavar="AGE", help="e.g. 0s, 90m, 12h, 7d (default: 7d)")
+    prune.add_argument("--dry-run", action="store_true", help="only say which")
+
+
+def _cluster(commands: Commands) -> None:
+    _format(_add(commands, "nodes", "cluster:nodes", "List nodes with their devices"))
+    _format(_add(commands, "queues", "cluster:queues", "List queues with their use and who waits"))
+    version = _add(commands, "version", "cluster:version", "Print the versions of this client and of the service")
+    _format(version, ("table", "yaml", "json"))
+    secrets = _add(
+        commands, "secrets", "cluster:secrets", "List secrets by name, set or delete one; values are never shown"
+    )
+    secrets.add_argument("action", nargs="?", choices=("list", "set", "delete"), default="list")
+    secrets.add_argument("name", nargs="?", metavar="NAME", help="set reads the value from standard input")
+
+
+def _records(commands: Commands) -> None:
+    replay = _add(commands, "replay", "records:replay", "Run a record again and say what differs")
+    replay.add_argument("record", metavar="RECORD", help="a record's folder, its record.json, or NAME[@ATTEMPT]")
+    replay.add_argument("--watch", "-w", action="store_true", help="wait for the end; exit 1 unless it succeeds")
+    _format(replay)
+    records = _add(commands, "records", "records:list_", "List records, newest first")
+    records.add_argument("name", nargs="?", metavar="NAME", help="only this TaskSet's")
+    _format(records)
+    outputs = _named(
+        _add(commands, "outputs", "records:outputs", "Download the outputs of a TaskSet, checked by their digests")
+    )
+    outputs.add_argument("--to", metavar="DIR", help="default: NAME-outputs")
+
+
+def _machine(commands: Commands) -> None:
+    up = commands.add_parser(
+        "up",
+        help="start the workbench on this machine",
+        add_help=False,
+        description="Start the workbench on this machine.",
+    )
+    up.set_defaults(run="local:up_without_arguments")
+    install = _add(commands, "install-proxy", "local:install_proxy", "Install the hub's proxy beside this environment")
+    install.set_defaults(run="local:install_proxy")
+    completion = _add(commands, "completion", "local:completion", "Print a shell's completion script")
+    completion.add_argument("shell", choices=("bash", "zsh"))
+
+
+def _named(parser: _Parser, many: bool = False) -> _Parser:
+    if many:
+        parser.add_argument("names", nargs="+", metavar="NAME", help=NAME)
+    else:
+        parser.add_argument("name", metavar="NAME", help=NAME)
+    return parser
+
+
+def _format(parser: _Parser, choices: Sequence[str] = FORMATS) -> None:
+    parser.add_argument(
+        "-o",
+        "--format",
+        dest="format",
+        choices=choices,
+        default=choices[0],
+        help=f"{', '.join(choices)} (default: {choices[0]})",
+    )

@@ -1,0 +1,104 @@
+"""Commands about records: ``replay``, ``records``, ``outputs``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from octopus_hub.cli import exits, show
+from octopus_hub.cli.following import finish
+from octopus_hub.cli.naming import namespace_and_name
+from octopus_hub.client import jobtext
+from octopus_hub.client.job import Job
+from octopus_hub.client.sync import Client
+from octopus_hub.model.answers import TaskSetView
+from octopus_hub.model.errors import InvalidSpec
+from octopus_hub.model.record import RECORD_SCHEMA_VERSION, Record
+
+
+def replay(arguments: Namespace) -> int:
+    """``octopus replay``."""
+    with Client() as client:
+        created = client.replay(read_record(arguments.record))
+        job = Job(client, TaskSetView(taskset=created))
+        if arguments.format == "table":
+            show.write(f"submitted {created.name}\n")
+        else:
+            _show_one(job, arguments.format)
+        return finish(job) if arguments.watch else exits.OK
+
+
+def list_(arguments: Namespace) -> int:
+    """``octopus records``."""
+    with Client() as client:
+        found = client.records(arguments.name or "")
+    header = ("NAME", "ATTEMPT", "PHASE", "ENDED", "RAN", "OUTPUTS", "PATH")
+    show.show_many(
+        found, arguments.format, header, _row, lambda record: f"{record.name}@{record.attempt}", "no records"
+    )
+    return exits.OK
+
+
+def outputs(arguments: Namespace) -> int:
+    """``octopus outputs``."""
+    namespace, name = namespace_and_name(arguments.name)
+    with Client() as client:
+        job = Job.find(name, namespace, client)
+        files = job.outputs.download(arguments.to)
+    show.write("".join(f"{file}\n" for file in files))
+    if not files:
+        show.note(f"{name} left no outputs; declare them with --output or spec.outputs")
+    return exits.OK
+
+
+def read_record(text: str) -> Record | dict[str, Any]:
+    """Return a record from a folder, a file, or how the service finds it."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        path = path / "record.json"
+    if path.is_file() or text.endswith(".json"):
+        return _read_file(path)
+    found, at, attempt = text.partition("@")
+    namespace, name = namespace_and_name(found)
+    if at and not attempt.isdecimal():
+        raise InvalidSpec(f"{text!r}: the attempt is a number, e.g. {found}@1")
+    reference: dict[str, Any] = {"namespace": namespace, "name": name}
+    return {**reference, "attempt": int(attempt)} if at else reference
+
+
+def _read_file(path: Path) -> Record:
+    try:
+        content = path.read_bytes()
+        version = msgspec.json.decode(content).get("schemaVersion", 1)
+        if version > RECORD_SCHEMA_VERSION:
+            raise InvalidSpec(
+                f"{path} has the schema version {version}; this client knows up to {RECORD_SCHEMA_VERSION}: upgrade it"
+            )
+        return msgspec.json.decode(content, type=Record)
+    except OSError as error:
+        raise InvalidSpec(f"{path} can't be read: {error.strerror}") from None
+    except (msgspec.DecodeError, AttributeError, TypeError) as error:
+        raise InvalidSpec(f"{path} is not a record: {error}") from None
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    ran = (record.finished_at or 0.0) - record.started_at if record.started_at and record.finished_at else None
+    return (
+        record.name,
+        str(record.attempt),
+        record.phase.value if record.final else f"{record.phase.value} (restarted)",
+        jobtext.clock(record.finished_at) if record.finished_at else "",
+        jobtext.duration(ran) if ran is not None else "",
+        str(len(record.outputs)),
+        record.path,
+    )
+
+
+def _show_one(job: Job, style: str) -> None:
+    if style == "name":
+        show.write(f"{job.name}\n")
+    else:
+        show.show_document(show.plain(job.view), style)
