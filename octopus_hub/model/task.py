@@ -35,6 +35,7 @@ EndReason = Literal[
     "NotExecutable",
     "StartFailed",  # could not be prepared: workspace, image, mount; message says what
     "ImageMissing",
+    "Refused",  # a hook, or a rule of the engine, forbids it; message says which
     "NodeLost",
     "Evicted",
     "Preempted",

@@ -12,19 +12,10 @@ from typing import Any
 import msgspec
 
 from octopus_hub._version import __version__
-from octopus_hub.model.answers import AnswerStruct, Frame, PlanAnswer, TaskSetView
-from octopus_hub.model.node import Node
-from octopus_hub.model.queue import PriorityClass, Queue
-from octopus_hub.model.record import Record
-from octopus_hub.model.status import Board
-from octopus_hub.model.task import Task
-from octopus_hub.model.taskset import API_VERSION, TaskSet
+from octopus_hub.model.answers import AnswerStruct
+from octopus_hub.model.schema import KINDS
 from octopus_hub.service.access import ANYONE, PUBLIC, ROUTES, Route
 
-KINDS: dict[str, type[Any]] = {
-    each.__name__: each
-    for each in (TaskSet, Task, Node, Queue, PriorityClass, Board, Record, TaskSetView, Frame, PlanAnswer)
-}
 _LISTS = {
     "TaskSetList": "TaskSetView",
     "TaskList": "Task",
@@ -46,12 +37,6 @@ class Problem(AnswerStruct, frozen=True, kw_only=True):
     code: str
     detail: str
     problems: list[str] = []
-
-
-def schema_of(kind: str) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of one kind."""
-    schema: dict[str, Any] = msgspec.json.schema(KINDS[kind])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"{API_VERSION}/{kind}", **schema}
 
 
 @cache

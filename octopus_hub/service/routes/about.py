@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from octopus_hub._version import __version__
-from octopus_hub.model.errors import NotFound
+from octopus_hub.model.errors import InvalidSpec, NotFound
+from octopus_hub.model.schema import KINDS, json_schema
 from octopus_hub.model.taskset import API_VERSION
 from octopus_hub.service.handler import ApiHandler
-from octopus_hub.service.openapi import KINDS, document, schema_of
+from octopus_hub.service.openapi import document
 from octopus_hub.service.views import shown
 
 
@@ -48,10 +49,10 @@ class Schema(ApiHandler):
 
     async def get(self, kind: str) -> None:
         """JSON Schema of one kind, in any case."""
-        known = {name.lower(): name for name in KINDS}
-        if kind.lower() not in known:
-            raise NotFound(f"there is no schema of {shown(kind)}; there are {', '.join(sorted(KINDS))}")
-        schema = schema_of(known[kind.lower()])
+        try:
+            schema = json_schema(kind)
+        except InvalidSpec:
+            raise NotFound(f"there is no schema of {shown(kind)}; there are {', '.join(sorted(KINDS))}") from None
         self.answer(msgspec.json.encode(schema), media_type="application/schema+json")
 
 
