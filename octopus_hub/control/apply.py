@@ -23,9 +23,10 @@ from octopus_hub.core.plan import Admission
 from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError, Refused
 from octopus_hub.model.names import task_name
 from octopus_hub.model.record import Record
-from octopus_hub.model.status import Phase, Status, TimelineEntry
-from octopus_hub.model.task import Task, TaskState
+from octopus_hub.model.status import Condition, Phase, Status, TimelineEntry
+from octopus_hub.model.task import EndReason, Task, TaskSpec, TaskState
 from octopus_hub.model.taskset import TaskSet
+from octopus_hub.plugins.hooks import Hooks
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +80,14 @@ class Expectations:
 class Apply:
     """Effects of one controller."""
 
-    def __init__(self, backend: Backend, cache: Cache, recorder: Recorder, metrics: Metrics) -> None:
+    def __init__(
+        self, backend: Backend, cache: Cache, recorder: Recorder, metrics: Metrics, hooks: Hooks | None = None
+    ) -> None:
         self._backend = backend
         self._cache = cache
         self._recorder = recorder
         self._metrics = metrics
+        self._hooks = hooks or Hooks(())
         self.expectations = Expectations()
         self.ledger = Ledger()
 
@@ -139,7 +143,7 @@ class Apply:
         uid = taskset.metadata.uid
         every = [(role.name, index) for role in taskset.spec.roles for index in range(role.count)]
         addresses = await self._backend.reserve(taskset, every, port_names(taskset))
-        specs = expand(taskset, action.members, addresses)
+        specs = await self._ask_hooks(taskset, expand(taskset, action.members, addresses))
         namespace = taskset.metadata.namespace
         names = [(namespace, spec.name) for spec in specs]
         self.expectations.expect(uid, created=[key for key in names if key not in self._cache.tasks])
@@ -148,6 +152,20 @@ class Apply:
         except BaseException:
             self.expectations.clear(uid)
             raise
+
+    async def _ask_hooks(self, taskset: TaskSet, specs: list[TaskSpec]) -> list[TaskSpec]:
+        """Ask the hooks of ``expand`` and ``prepare``; raises Refused in the words of the one that refuses."""
+        conditions: list[Condition] = []
+        for stage in ("expand", "prepare"):
+            outcome = await self._hooks.run(stage, taskset, specs)
+            conditions += outcome.conditions
+            if outcome.refused:
+                raise HookRefused(outcome.refused, conditions)
+            specs = outcome.apply(specs)
+        if conditions:
+            latest = self._cache.tasksets.get(taskset.metadata.uid, taskset)
+            await self.write(latest, with_conditions(latest.status, conditions))
+        return specs
 
     async def _delete_tasks(self, taskset: TaskSet, action: act.DeleteTasks) -> None:
         namespace = taskset.metadata.namespace
@@ -168,15 +186,36 @@ class Apply:
             await self._backend.put_ledger(LEDGER, store(charged))
         latest = self._cache.tasksets.get(taskset.metadata.uid, taskset)
         recorded = max(attempt, latest.status.recorded_attempt)
-        await self.write(latest, _with(latest.status, recorded_attempt=recorded, record=record.path))
+        status = _with(latest.status, recorded_attempt=recorded, record=record.path)
+        if latest.status.phase.terminal and recorded >= latest.status.attempt:
+            status = with_conditions(status, (await self._hooks.run("finish", latest)).conditions)
+        await self.write(latest, status)
+
+
+class HookRefused(Refused):
+    """A hook refused a gang."""
+
+    def __init__(self, message: str, conditions: Sequence[Condition]) -> None:
+        super().__init__(message, rule="hook")
+        self.conditions = list(conditions)
+
+
+def with_conditions(status: Status, conditions: Sequence[Condition]) -> Status:
+    """Return the status with these conditions in place of those of the same types."""
+    if not conditions:
+        return status
+    types = {each.type for each in conditions}
+    return _with(status, conditions=[*(each for each in status.conditions if each.type not in types), *conditions])
 
 
 def failed_creation(taskset: TaskSet, member: act.Member, error: OctopusError, now: float) -> Task:
     """Return the row that says a gang could not be created, for ``advance`` to judge like any other failure.
 
-    What the document asks for and can't be had (a missing workspace, image or secret) is permanent; the rest transient.
+    What the document asks for and can't be had (a missing workspace, image or secret) and what a hook refuses is
+    permanent; the rest transient.
     """
-    permanent = isinstance(error, InvalidSpec | NotFound | Refused)
+    permanent = isinstance(error, InvalidSpec | NotFound)
+    end_reason: EndReason = "Refused" if isinstance(error, Refused) else "ImageMissing" if permanent else "StartFailed"
     return Task(
         name=task_name(taskset.name, member.role, member.index, member.attempt),
         namespace=taskset.metadata.namespace,
@@ -187,7 +226,7 @@ def failed_creation(taskset: TaskSet, member: act.Member, error: OctopusError, n
         attempt=member.attempt,
         gang_attempt=taskset.status.attempt,
         state=TaskState.FAILED,
-        end_reason="ImageMissing" if permanent else "StartFailed",
+        end_reason=end_reason,
         message=error.message,
         finished_at=now,
     )

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from octopus_hub.backends.base import Backend, Change, Gone
-from octopus_hub.control.apply import LEDGER, Apply, Recorder, failed_creation
+from octopus_hub.control.apply import LEDGER, Apply, HookRefused, Recorder, failed_creation, with_conditions
 from octopus_hub.control.boards import boards
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.ledger import load
@@ -33,10 +33,11 @@ from octopus_hub.model.queue import Queue
 from octopus_hub.model.status import Phase, Status
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
+from octopus_hub.plugins.hooks import Hooks
 
 log = logging.getLogger(__name__)
 
-WORKERS = 8
+WORKERS = 64  # of which many may wait for slow hooks or disks at once
 STATUS_SECONDS = 1.0  # least time between writes of counts alone
 BOARD_SECONDS = 1.0
 EXPECTATION_SECONDS = 30.0  # unseen after this, list again
@@ -57,6 +58,8 @@ class Controller:
         Unix seconds; replaced in tests.
     seed : int
         Seed of the jitter of delays.
+    hooks : Hooks, optional
+        Asked before a gang is created, told when a TaskSet has ended.
     """
 
     def __init__(
@@ -68,13 +71,14 @@ class Controller:
         clock: Callable[[], float] = time.time,
         seed: int = 0,
         metrics: Metrics | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self.cache = cache
         self.metrics = metrics or Metrics()
         self._backend = backend
         self._clock = clock
         self._seed = seed
-        self._apply = Apply(backend, cache, recorder, self.metrics)
+        self._apply = Apply(backend, cache, recorder, self.metrics, hooks)
         self._queue = WorkQueue()
         self._waiting: dict[str, Waiting | None] = {}  # uid -> what the scheduler sees; None: to be rendered again
         self._memo: Any = None
@@ -340,7 +344,10 @@ class Controller:
         step = advance(taskset, rows, now, seed=self._seed)
         if step.status == taskset.status:
             raise error
-        await self._write(taskset, step.status)
+        status = step.status
+        if isinstance(error, HookRefused):
+            status = with_conditions(status, error.conditions)
+        await self._write(taskset, status)
 
     def _fail_dependent(self, taskset: TaskSet, now: float) -> TaskSet:
         """A TaskSet whose ``after`` can no longer be fulfilled ends like a stopped one, and says why."""

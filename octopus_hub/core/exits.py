@@ -117,6 +117,7 @@ _REASONS: dict[str, Exit] = {
         "check the names in the TaskSet and submit again",
         retry=False,
     ),
+    "Refused": Exit("permanent", "it was refused", "see the words of who refused it", retry=False),
     "StartFailed": Exit("transient", "the task could not be prepared", "nothing to do, it is tried again elsewhere"),
     "NodeLost": Exit("transient", "its node was lost", "nothing to do; a checkpoint saves the work done so far"),
     "Evicted": Exit("transient", "it was evicted from its node", "ask for what the task really uses"),

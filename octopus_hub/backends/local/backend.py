@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from octopus_hub.backends.base import Change, Image, Listing
-from octopus_hub.backends.local import devices, orphans, statefolder
+from octopus_hub.backends.local import orphans, statefolder
 from octopus_hub.backends.local.blobs import YOUNG_SECONDS, Blobs
 from octopus_hub.backends.local.config import Config
 from octopus_hub.backends.local.images import Images
@@ -35,6 +35,7 @@ from octopus_hub.model.record import OutputFile, Record
 from octopus_hub.model.status import Board, Status
 from octopus_hub.model.task import Address, Task, TaskSpec
 from octopus_hub.model.taskset import TaskSet
+from octopus_hub.plugins import discovery
 
 FLUSH_RETRY_SECONDS = 1.0
 BACKUP_SECONDS = 24 * 3600.0
@@ -63,7 +64,7 @@ class LocalBackend:
         folder: Path | None = None,
         *,
         config: Config | None = None,
-        descriptors: Sequence[DeviceDescriptor] = (devices.NVIDIA,),
+        descriptors: Sequence[DeviceDescriptor] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder or statefolder.default_folder()
@@ -106,7 +107,8 @@ class LocalBackend:
 
     async def _look_around(self) -> None:
         """Learn what this machine has and what the configuration allows."""
-        found = await asyncio.to_thread(devices.discover, self._descriptors)
+        found = [device for each in self._descriptors for device in await asyncio.to_thread(discovery.discover, each)]
+        self._discovered = {device.id for device in found}
         for node in nodes(self.config.nodes, lambda: found):
             self._truth.put_node(node)
         for queue in self.config.queues:
@@ -348,12 +350,25 @@ class LocalBackend:
 
     async def _observe_devices(self) -> None:
         """Tell the use of real devices; costs nothing where there are none."""
-        while any(device.memory_bytes for node in self._truth.nodes.values() for device in node.devices):
+        real = [each for each in self._descriptors if each.discovery in ("nvml", "command")]
+        while real and self._discovered:
             busy = any(task.devices and not task.state.terminal for task in self._truth.tasks.values())
-            for node in list(self._truth.nodes.values()):
-                seen = await asyncio.to_thread(devices.observe, node.devices)
-                self._truth.put_node(msgspec.structs.replace(node, devices=seen))
+            for descriptor in real:
+                await self._observe(descriptor)
             await asyncio.sleep(OBSERVE_SECONDS if busy else 12 * OBSERVE_SECONDS)
+
+    async def _observe(self, descriptor: DeviceDescriptor) -> None:
+        known = [
+            device
+            for node in self._truth.nodes.values()
+            for device in node.devices
+            if device.type == descriptor.name and device.id in self._discovered
+        ]
+        seen = {device.id: device for device in await asyncio.to_thread(discovery.observe, descriptor, known)}
+        for node in list(self._truth.nodes.values()):
+            now = [seen.get(device.id, device) for device in node.devices]
+            if now != node.devices:
+                self._truth.put_node(msgspec.structs.replace(node, devices=now))
 
     async def _stop_background(self) -> None:
         for job in self._background:
