@@ -12,17 +12,17 @@ from octopus_hub.model.base import ApiStruct
 class Phase(StrEnum):
     """Life cycle of a TaskSet (design, section 5). The values are stable API."""
 
-    HELD = "Held"
-    QUEUED = "Queued"
-    ADMITTED = "Admitted"
-    STARTING = "Starting"
-    RUNNING = "Running"
-    RESTARTING = "Restarting"
-    PREEMPTING = "Preempting"
-    STOPPING = "Stopping"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    STOPPED = "Stopped"
+    HELD = "Held"  # kept from queuing until it is released
+    QUEUED = "Queued"  # waits for its turn and for room; holds nothing
+    ADMITTED = "Admitted"  # every member has a place; no task exists yet
+    STARTING = "Starting"  # tasks are prepared and wait for each other; no user code has run
+    RUNNING = "Running"  # all tasks were started together
+    RESTARTING = "Restarting"  # a task, a role or the gang starts again after a failure
+    PREEMPTING = "Preempting"  # asked to make room; still holds its place
+    STOPPING = "Stopping"  # the verdict stands; what still runs is ended
+    SUCCEEDED = "Succeeded"  # the roles that count have succeeded
+    FAILED = "Failed"  # they have not; message and record say why
+    STOPPED = "Stopped"  # ended by request
 
     @property
     def terminal(self) -> bool:

@@ -12,11 +12,11 @@ from octopus_hub.model.base import ApiStruct
 class TaskState(StrEnum):
     """State of a task. ``Bound``: placed, prepared and waiting at the barrier; no user code has run."""
 
-    PENDING = "Pending"
-    BOUND = "Bound"
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
+    PENDING = "Pending"  # created, being prepared
+    BOUND = "Bound"  # prepared, waits for the other members
+    RUNNING = "Running"  # the program runs
+    SUCCEEDED = "Succeeded"  # ended with exit code 0
+    FAILED = "Failed"  # ended in any other way
     UNKNOWN = "Unknown"  # its node can't be reached
 
     @property

@@ -32,10 +32,10 @@ LifetimeMode = Literal["detached", "server", "kernel"]
 class Resources(ApiStruct, frozen=True, kw_only=True):
     """What one task of a role asks for. Quantities are canonical strings (``500m``, ``8Gi``) after parsing."""
 
-    cpu: str = DEFAULT_CPU
-    memory: str = DEFAULT_MEMORY
-    devices: dict[str, int] = {}
-    shm: str = DEFAULT_SHM
+    cpu: str = DEFAULT_CPU  # CPUs: 2, 0.5, 500m
+    memory: str = DEFAULT_MEMORY  # bytes: 8Gi, 512Mi; a task that uses more is killed, and the record says so
+    devices: dict[str, int] = {}  # whole devices by type: gpu, virtual
+    shm: str = DEFAULT_SHM  # size of /dev/shm, in memory
 
     def amounts(self) -> Amounts:
         """Return the request as integers."""
@@ -49,84 +49,84 @@ class Resources(ApiStruct, frozen=True, kw_only=True):
 class Volume(ApiStruct, frozen=True, kw_only=True):
     """A storage volume of a kind that a storage descriptor defines (``scratch``, ``folder``, later ``pvc``)."""
 
-    kind: str
-    name: str
-    mount_path: str
-    read_only: bool = False
-    parameters: dict[str, str] = {}
+    kind: str  # a storage kind
+    name: str  # names the volume, and its folder where the kind has folders
+    mount_path: str  # where the task sees it
+    read_only: bool = False  # not to be written
+    parameters: dict[str, str] = {}  # the kind's own
 
 
 class Port(ApiStruct, frozen=True, kw_only=True):
     """A named port. ``port`` is the wished number on a cluster; on one machine a reserved one is given."""
 
-    name: str
-    port: int | None = None
+    name: str  # the port is found under it in OCTOPUS_PEERS
+    port: int | None = None  # on a cluster; on one machine a free one is reserved
 
 
 class Completion(ApiStruct, frozen=True, kw_only=True):
     """When a role succeeds or fails (design, law 3)."""
 
     min_succeeded: int | None = None  # default: replicas - max_failed
-    max_failed: int = 0
+    max_failed: int = 0  # failed tasks that the role bears
 
 
 class Restart(ApiStruct, frozen=True, kw_only=True):
     """What restarts when a task fails, how often, after which delay (doubled per restart, with jitter)."""
 
-    scope: RestartScope = "never"
-    max_restarts: int = 3
-    delay_seconds: float = 10.0
+    scope: RestartScope = "never"  # what starts again: nothing, the task, its role, the whole gang
+    max_restarts: int = 3  # for failures that are the user's; the platform's faults are not counted
+    delay_seconds: float = 10.0  # before the first restart
 
 
 class RoleEvent(ApiStruct, frozen=True, kw_only=True):
     """A rule that overrides the default verdict: on a role's end, do this."""
 
-    on: EventTrigger
-    do: EventAction
+    on: EventTrigger  # what happens to the role
+    do: EventAction  # what follows for the TaskSet
 
 
 class Topology(ApiStruct, frozen=True, kw_only=True):
     """Packing by a node label level."""
 
-    level: str
-    mode: Literal["preferred", "required"] = "preferred"
+    level: str  # a node label: tasks go to nodes that share its value
+    mode: Literal["preferred", "required"] = "preferred"  # try, or wait until it can be so
 
 
 class PlacementPreferences(ApiStruct, frozen=True, kw_only=True):
     """Where a role's tasks may run."""
 
-    node_selector: dict[str, str] = {}
-    topology: Topology | None = None
-    sku: str | None = None
+    node_selector: dict[str, str] = {}  # labels that a node must have
+    topology: Topology | None = None  # keep the role's tasks close together
+    sku: str | None = None  # device model, the node label octopus-hub.io/sku
 
 
 class ElasticReplicas(ApiStruct, frozen=True, kw_only=True):
     """Bounds of an elastic role."""
 
-    min: int
-    max: int
+    min: int  # tasks that are started
+    max: int  # upper bound; not used yet
 
 
 class Role(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
     """A group of equal tasks. Flat form: ``Role("worker", replicas=3, devices={"gpu": 1}, command=[...])``."""
 
-    name: str
-    replicas: int | ElasticReplicas = 1
-    main: bool = False
+    name: str  # a letter, then at most 14 letters or digits
+    replicas: int | ElasticReplicas = 1  # number of tasks, 1 to 10000
+    main: bool = False  # its verdict is the TaskSet's; the others are stopped then
     image: str = ""  # "" is the default image (the machine's default environment)
-    command: list[str] = []
-    args: list[str] = []
-    env: dict[str, str] = {}
-    secrets: dict[str, str] = {}
-    working_dir: str = ""
-    resources: Resources = Resources()
-    volumes: list[Volume] = []
-    ports: list[Port] = []
-    completion: Completion = Completion()
-    restart: Restart = Restart()
-    events: list[RoleEvent] = []
-    placement: PlacementPreferences = PlacementPreferences()
-    template: dict[str, Any] = {}
+    command: list[str] = []  # program and arguments, run without a shell
+    args: list[str] = []  # more arguments
+    env: dict[str, str] = {}  # variables of the task
+    secrets: dict[str, str] = {}  # variable -> name of a secret of the owner
+    working_dir: str = ""  # relative to the workspace
+    resources: Resources = Resources()  # what each task of the role asks for
+    volumes: list[Volume] = []  # storage the tasks see
+    ports: list[Port] = []  # ports reserved for each task, beside main
+    completion: Completion = Completion()  # when the role has succeeded or failed
+    restart: Restart = Restart()  # what a failed task brings about
+    events: list[RoleEvent] = []  # rules that come before the usual verdict
+    placement: PlacementPreferences = PlacementPreferences()  # where its tasks may run
+    template: dict[str, Any] = {}  # pod fields merged last; cluster only
 
     @staticmethod
     def __flatten__(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -147,46 +147,46 @@ class Role(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
 class After(ApiStruct, frozen=True, kw_only=True):
     """A TaskSet of the same owner that must end first."""
 
-    name: str
-    on: Literal["Succeeded", "Failed", "Completed"] = "Succeeded"
+    name: str  # name of the other TaskSet
+    on: Literal["Succeeded", "Failed", "Completed"] = "Succeeded"  # how it must end; Completed is any end
 
 
 class Gang(ApiStruct, frozen=True, kw_only=True):
     """Gang start: all members, bound within ``timeout_seconds`` or withdrawn whole."""
 
-    min_available: int | Literal["all"] = "all"
-    timeout_seconds: float = 600.0
+    min_available: int | Literal["all"] = "all"  # members that start together; only all so far
+    timeout_seconds: float = 600.0  # for all members to be ready; then the gang is withdrawn and queues again
 
 
 class Idle(ApiStruct, frozen=True, kw_only=True):
     """What to do with a TaskSet whose devices idle."""
 
-    util_below_percent: float = 5.0
-    for_seconds: float = 3600.0
-    action: Literal["warn", "stop"] = "warn"
+    util_below_percent: float = 5.0  # a device used less than this is idle
+    for_seconds: float = 3600.0  # for so long
+    action: Literal["warn", "stop"] = "warn"  # what happens then
 
 
 class Lifetime(ApiStruct, frozen=True, kw_only=True):
     """How long a TaskSet may live and what it is tied to."""
 
-    mode: LifetimeMode = "detached"
-    max_runtime_seconds: float | None = None
-    ttl_seconds_after_finished: float | None = None
-    idle: Idle | None = None
+    mode: LifetimeMode = "detached"  # what it is tied to: nothing, the notebook server, the kernel
+    max_runtime_seconds: float | None = None  # it is stopped and has failed after so long
+    ttl_seconds_after_finished: float | None = None  # it is deleted so long after its end; its records stay
+    idle: Idle | None = None  # what happens when its devices idle
 
 
 class PreemptionSpec(ApiStruct, frozen=True, kw_only=True):
     """Whether and how a running TaskSet may be preempted."""
 
-    allowed: bool = True
-    notice_seconds: float = 60.0
-    min_runtime_seconds: float = 0.0
+    allowed: bool = True  # other work may take its place
+    notice_seconds: float = 60.0  # between the request to end and the kill
+    min_runtime_seconds: float = 0.0  # it is left alone for so long
 
 
 class Workspace(ApiStruct, frozen=True, kw_only=True):
     """The submitter's folder, unpacked into every task. ``digest`` is set by the client after the upload."""
 
-    snapshot: bool = True
+    snapshot: bool = True  # take the folder along
     digest: str | None = None  # sha256:... of a blob that holds a tar.gz archive
     git: dict[str, Any] | None = None  # state of the folder's git repository at submission: commit, dirty, remote
 
@@ -194,49 +194,49 @@ class Workspace(ApiStruct, frozen=True, kw_only=True):
 class Input(ApiStruct, frozen=True, kw_only=True):
     """A declared input."""
 
-    uri: str
-    digest: str | None = None
+    uri: str  # where it comes from
+    digest: str | None = None  # sha256:... it must have
 
 
 class RunSpec(ApiStruct, frozen=True, kw_only=True):
     """A papermill run: the notebook, its parameters."""
 
-    notebook: str
-    parameters: dict[str, Any] = {}
+    notebook: str  # path in the workspace
+    parameters: dict[str, Any] = {}  # values for the cell tagged parameters
 
 
 class Metadata(ApiStruct, frozen=True, kw_only=True):
     """Identity. ``namespace``, ``uid``, times and intents are set by the service, never by a submitter."""
 
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    created_at: float = 0.0
+    name: str  # a DNS label of at most 40 characters; a taken one gets a suffix
+    namespace: str = ""  # the owner's
+    uid: str = ""  # never used twice
+    labels: dict[str, str] = {}  # for octopus list --label
+    annotations: dict[str, str] = {}  # for programs; not looked at
+    created_at: float = 0.0  # Unix seconds
     owner: str = ""  # hub user name
     exact_name: bool = False  # a taken name is a conflict instead of getting a suffix
-    stop_requested_at: float | None = None
-    deletion_requested_at: float | None = None
+    stop_requested_at: float | None = None  # Unix seconds
+    deletion_requested_at: float | None = None  # Unix seconds
     version: int = 0  # grows at each stored change
 
 
 class Spec(ApiStruct, frozen=True, kw_only=True):
     """What shall run."""
 
-    roles: list[Role] = []
+    roles: list[Role] = []  # at least one
     queue: str = ""  # "" is the owner's own queue
-    priority: str = "normal"
-    hold: bool = False
-    after: list[After] = []
-    framework: str = "script"
-    gang: Gang = Gang()
-    lifetime: Lifetime = Lifetime()
-    preemption: PreemptionSpec = PreemptionSpec()
-    workspace: Workspace = Workspace()
-    inputs: list[Input] = []
-    outputs: list[str] = []
-    run: RunSpec | None = None
+    priority: str = "normal"  # a priority class
+    hold: bool = False  # keep it from starting until it is released
+    after: list[After] = []  # TaskSets that must have ended before
+    framework: str = "script"  # how tasks are wired to each other
+    gang: Gang = Gang()  # how its members start together
+    lifetime: Lifetime = Lifetime()  # how long it may live
+    preemption: PreemptionSpec = PreemptionSpec()  # whether other work may take its place
+    workspace: Workspace = Workspace()  # the files that tasks get
+    inputs: list[Input] = []  # declared inputs, kept in the record
+    outputs: list[str] = []  # patterns of files that are collected: out/*.csv
+    run: RunSpec | None = None  # a notebook to run instead of commands
     seed: int | None = None  # given to every task as OCTOPUS_SEED; drawn at submission when absent
 
 
@@ -252,12 +252,12 @@ class Resolved(ApiStruct, frozen=True, kw_only=True):
 class TaskSet(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
     """A distributed job: roles x replicas. Flat form: ``TaskSet("mnist", roles=[...], framework="pytorch")``."""
 
-    api_version: str = API_VERSION
-    kind: str = "TaskSet"
-    metadata: Metadata
-    spec: Spec = Spec()
-    resolved: Resolved = Resolved()
-    status: Status = Status()
+    api_version: str = API_VERSION  # always this
+    kind: str = "TaskSet"  # always this
+    metadata: Metadata  # its name
+    spec: Spec = Spec()  # what shall run
+    resolved: Resolved = Resolved()  # the service's
+    status: Status = Status()  # the controller's
 
     @staticmethod
     def __flatten__(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
