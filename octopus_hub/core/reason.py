@@ -14,11 +14,11 @@ ReasonCode = Literal[
     "Held",  # spec.hold
     "WaitingFor",  # spec.after not fulfilled
     "DependencyFailed",  # spec.after can no longer be fulfilled
-    "QueuePaused",
-    "QueueUnknown",
+    "QueuePaused",  # the queue starts nothing for now
+    "QueueUnknown",  # its queue is no longer configured
     "BehindInQueue",  # strict order: something before it does not fit yet
-    "QueueQuota",
-    "UserQuota",
+    "QueueQuota",  # the bound of the whole queue (nominal)
+    "UserQuota",  # the bound of one owner in the queue (perUser)
     "NoFit",  # fits an empty cluster, not now
     "NeverFits",  # does not fit an empty cluster
     "BackOff",  # nodes avoided after failed binds
