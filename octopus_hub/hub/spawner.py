@@ -31,7 +31,7 @@ class OctopusLocalSpawner(SimpleLocalProcessSpawner):
         help="""Run each server as the system account of the same name.
 
         Needs a hub that runs as root and an existing account per user. The engine then runs tasks as those
-        accounts, too (`accounts: separate` in octopus.yaml).""",
+        accounts, too (`accounts: {separate: true}` in octopus.yaml).""",
     )
 
     @default("server_token_scopes")

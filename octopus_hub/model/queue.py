@@ -20,26 +20,26 @@ class Queue(ApiStruct, frozen=True, kw_only=True):
         The same per owner.
     """
 
-    name: str
-    policy: str = "fifo"
-    weight: int = 1
-    cohort: str = ""
+    name: str  # what spec.queue names
+    policy: str = "fifo"  # the order in which waiting TaskSets are served: fifo or priority
+    weight: int = 1  # room for fair share: not used yet
+    cohort: str = ""  # room for cohorts: not used yet
     nominal: Amounts | None = None
     per_user: Amounts | None = None
     borrow: Amounts | None = None  # room for cohorts: not used yet
-    lend: Amounts | None = None
+    lend: Amounts | None = None  # the same
     allowed_groups: list[str] = []  # empty: everyone
-    allowed_users: list[str] = []
-    paused: bool = False
+    allowed_users: list[str] = []  # beside the groups
+    paused: bool = False  # nothing of it is started; what runs goes on
     kind: Literal["Queue"] = "Queue"
 
 
 class PriorityClass(ApiStruct, frozen=True, kw_only=True):
     """A named priority; higher values go first under the ``priority`` policy."""
 
-    name: str
-    value: int
-    description: str = ""
+    name: str  # what spec.priority names
+    value: int  # higher goes first
+    description: str = ""  # for people
 
 
 DEFAULT_PRIORITIES: tuple[PriorityClass, ...] = (
