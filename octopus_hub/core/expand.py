@@ -19,7 +19,7 @@ import msgspec
 
 from octopus_hub.core.actions import Member
 from octopus_hub.core.mounts import mounts
-from octopus_hub.core.notebook import notebook_command
+from octopus_hub.core.notebook import notebook_command, notebook_files
 from octopus_hub.core.snapshot import RoleNeed
 from octopus_hub.core.template import MAIN_PORT, Gang, Identity, render
 from octopus_hub.model.descriptor import Descriptors, DeviceDescriptor, RoleWiring
@@ -99,6 +99,7 @@ class _Shape:
     role: Role
     wiring: RoleWiring
     own_env: Mapping[str, str]  # the role's variables that it may set
+    files: Mapping[str, str]  # the program and parameters of a notebook run
     common: TaskSpec  # every field but those of the single member
 
 
@@ -135,7 +136,8 @@ def _shape(taskset: TaskSet, name: str) -> _Shape:
         device_aliases=device_aliases,
     )
     own_env = {key: value for key, value in role.env.items() if key not in taken}
-    return _Shape(role, _wiring(taskset, name), own_env, common)
+    run = None if role.command or role.args else taskset.spec.run
+    return _Shape(role, _wiring(taskset, name), own_env, notebook_files(run) if run else {}, common)
 
 
 def _task(gang: Gang, shape: _Shape, member: Member, peers: str) -> TaskSpec:
@@ -151,7 +153,7 @@ def _task(gang: Gang, shape: _Shape, member: Member, peers: str) -> TaskSpec:
         node=gang.node(identity),
         env={**env, **shape.own_env, **_octopus_environment(gang, member)},
         ports=dict(gang.address(identity).ports),
-        files={**files, PEERS_FILE: peers},
+        files={**files, **shape.files, PEERS_FILE: peers},
     )
 
 
@@ -159,7 +161,7 @@ def _command(taskset: TaskSet, role: Role, path: str) -> list[str]:
     if role.command or role.args:
         return [*role.command, *role.args]
     if taskset.spec.run is not None:
-        return notebook_command(taskset.spec.run, role.working_dir)
+        return notebook_command(role.working_dir)
     raise InvalidSpec(f"{path}.command: {role.name} has no command; give one, or spec.run for a notebook")
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from octopus_hub.core.actions import Member
 from octopus_hub.core.expand import LARGEST_VARIABLE_BYTES, PEERS_FILE, expand, needs, port_names
-from octopus_hub.core.notebook import notebook_command, yaml_text
+from octopus_hub.core.notebook import notebook_command
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.descriptor import (
     Descriptors,
@@ -264,43 +258,27 @@ def test_a_member_without_node_or_address() -> None:
         expand(taskset, [Member("worker", 1, 1)], {})
 
 
-def test_a_notebook_is_run_by_papermill() -> None:
+def test_a_notebook_runs_by_a_program_that_travels_with_the_task() -> None:
     run = RunSpec(notebook="nb/train.ipynb", parameters={"lr": 1e-05, "name": "1"})
-    task = rendered(placed([Role("runner"), role("helper")], run=run))["runner-0"]
-    expected = [
-        "python",
-        "-m",
-        "papermill",
-        "nb/train.ipynb",
-        "outputs/train.ipynb",
-        "-y",
-        '{"lr": 1.0e-05, "name": "1"}',
-    ]
-    assert task.command == expected
-    assert notebook_command(RunSpec(notebook="a.ipynb")) == ["python", "-m", "papermill", "a.ipynb", "outputs/a.ipynb"]
+    tasks = rendered(placed([Role("runner"), role("helper")], run=run))
+    assert tasks["runner-0"].command == ["python", ".octopus/notebook.py"]
+    files = tasks["runner-0"].files
+    assert json.loads(files[".octopus/run.json"]) == {
+        "notebook": "nb/train.ipynb",
+        "output": "outputs/train.ipynb",
+        "parameters": {"lr": 1e-05, "name": "1"},
+    }
+    tree = ast.walk(ast.parse(files[".octopus/notebook.py"]))
+    used = {part.module for part in tree if isinstance(part, ast.ImportFrom)}
+    assert not any(str(name).startswith("octopus_hub") for name in used), "the environment need not have it"
+    assert set(tasks["helper-0"].files) == {".octopus/peers.json"}
 
 
 @pytest.mark.parametrize(
     ("working_dir", "up"), [("", ""), ("/workspace", ""), ("/workspace/a/b", "../../"), ("a/", "../"), (".", "")]
 )
-def test_a_notebook_is_named_from_the_workspace(working_dir: str, up: str) -> None:
-    command = notebook_command(RunSpec(notebook="nb/a.ipynb"), working_dir)
-    assert command[3:5] == [f"{up}nb/a.ipynb", f"{up}outputs/a.ipynb"]
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(VALUES)
-def test_parameters_are_equal_after_reading(value: Any) -> None:
-    text = yaml_text(value)
-    assert "\n" not in text
-    read = yaml.safe_load(text)
-    assert read == value and json.dumps(read) == json.dumps(value)  # 1 == 1.0 == True, but not as JSON
+def test_the_program_is_found_from_every_working_directory(working_dir: str, up: str) -> None:
+    assert notebook_command(working_dir) == ["python", f"{up}.octopus/notebook.py"]
 
 
 def test_rendering_is_pure() -> None:
@@ -311,25 +289,3 @@ def test_rendering_is_pure() -> None:
     tasks = rendered(taskset)
     tasks["ps-0"].env["X"] = "1"
     assert "X" not in rendered(taskset)["ps-0"].env
-
-
-def test_papermill_takes_the_command(tmp_path: Path) -> None:
-    """Real: papermill writes the parameters into the notebook with their types."""
-    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "lr = 1", "outputs": [], "id": "a"}
-    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-    notebook = {"cells": [{**cell, "execution_count": None}], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-    (tmp_path / "nb").mkdir()
-    (tmp_path / "outputs").mkdir()
-    (tmp_path / "nb" / "train.ipynb").write_text(json.dumps(notebook))
-    parameters = {"lr": 1e-05, "name": "1", "big": 1e22, "layers": [1, 2.0], "on": True, "text": 'a "b"\n: #é'}
-    _, *arguments = notebook_command(RunSpec(notebook="nb/train.ipynb", parameters=parameters), "nb")
-    done = subprocess.run(
-        [sys.executable, *arguments, "--prepare-only"], cwd=tmp_path / "nb", capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    cells = json.loads((tmp_path / "outputs" / "train.ipynb").read_text())["cells"]
-    injected = next(each for each in cells if "injected-parameters" in each["metadata"].get("tags", []))
-    found: dict[str, Any] = {}
-    exec("".join(injected["source"]), found)
-    del found["__builtins__"]
-    assert found == parameters
