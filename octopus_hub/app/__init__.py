@@ -9,4 +9,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``octopus up`` with these arguments; returns the exit code."""
     from octopus_hub.app.application import OctopusUp
 
-    return OctopusUp.run(argv)
+    return int(OctopusUp.run(argv))

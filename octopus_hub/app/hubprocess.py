@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,19 @@ from octopus_hub.model.errors import Unavailable
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "USER", "SHELL", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "TMPDIR")
+_KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "USER",
+    "SHELL",
+    "TZ",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "TMPDIR",
+)
 
 
 class HubProcess:
@@ -41,11 +54,14 @@ class HubProcess:
         self._state = state
         self._config = config
         self._environ = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(environ)
+        # Servers find jupyterhub-singleuser, and their terminals `octopus`, in this environment.
+        self._environ["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), self._environ.get("PATH", os.defpath)])
         self._api_url = api_url
         self._stop_token = stop_token
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
+        self._began = 0  # where this start's part of the log begins
 
     @property
     def log(self) -> Path:
@@ -54,7 +70,7 @@ class HubProcess:
 
     async def start(self) -> None:
         """Start the hub and wait until its API answers; raises Unavailable with the log's last error."""
-        await self._end_leftover()
+        self._began = self.log.stat().st_size if self.log.exists() else 0
         await self._spawn()
         await self._wait_ready()
         self._watch = asyncio.create_task(self._keep_alive(), name="hub")
@@ -133,19 +149,23 @@ class HubProcess:
                 return False
         return answer.status_code < 300
 
-    async def _end_leftover(self) -> None:
-        """End a hub whose ``octopus up`` was killed; its servers stay and are found again through the database."""
-        await asyncio.to_thread(end_by_pid_file, self._state / "hub.pid", "jupyterhub")
-
     def _last_error(self) -> str:
         try:
-            lines = self.log.read_text(errors="replace").splitlines()
+            with self.log.open("rb") as log:
+                log.seek(self._began)
+                lines = log.read(1 << 20).decode(errors="replace").splitlines()
         except OSError:
             return "its log can't be read"
         for line in reversed(lines):
             if line.strip() and not line.startswith(("    ", "Traceback")):
-                return line.strip()[:300]
+                return re.sub(r"^octopus_hub[\w.]*: ", "", line.strip())[:500]
         return "it said nothing"
+
+
+def end_leftovers(state: Path) -> None:
+    """End hub and proxy whose ``octopus up`` was killed; servers stay and are found again through the database."""
+    end_by_pid_file(state / "hub.pid", "jupyterhub")
+    end_by_pid_file(state / "proxy.pid", "configurable-http-proxy")
 
 
 def end_by_pid_file(file: Path, word: str, seconds: float = 10.0) -> None:

@@ -1,12 +1,11 @@
 """The main job, unattended, over a running hub: log in, spawn, run a notebook on the server's kernel, report.
 
 What a user does in a browser, done through the same doors: the login form with its XSRF token, the hub's API with
-the browser's cookies, the server's session and kernel API. Run as ``python -m octopus_hub.app.walk``.
+the browser's cookies, the server's session and kernel API. Called by ``octopus up --once``.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import re
@@ -52,8 +51,8 @@ class Walk:
         page = await self._client.get("/hub/login")
         token = re.search(r'name="_xsrf" value="([^"]+)"', page.text)
         form = {"username": self._user, "password": password, "_xsrf": token.group(1) if token else ""}
-        answer = await self._client.post("/hub/login", data=form)
-        if answer.status_code >= 400 or "/hub/login" in str(answer.url):
+        answer = await self._client.post("/hub/login", data=form, follow_redirects=False)
+        if answer.status_code != 302:
             raise Refused(f"the hub did not let {self._user} in (HTTP {answer.status_code})")
 
     async def spawn(self) -> None:
@@ -175,25 +174,3 @@ async def walk(url: str, user: str, password: str, notebook: Path, path: str) ->
         raise Unavailable(f"the hub can't be reached: {type(error).__name__}: {error}") from error
     finally:
         await visitor.close()
-
-
-def main() -> int:
-    """Command line; the reason of a failure is the last line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--user", required=True)
-    parser.add_argument("--password-file", required=True, type=Path)
-    parser.add_argument("--path", required=True, help="the notebook's path under the server's root folder")
-    parser.add_argument("notebook", type=Path)
-    given = parser.parse_args()
-    try:
-        password = given.password_file.read_text().strip()
-        asyncio.run(walk(given.url, given.user, password, given.notebook, given.path))
-    except (OctopusError, OSError, ValueError, TimeoutError) as error:
-        print(f"failed: {error or type(error).__name__}", flush=True)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -66,10 +66,8 @@ def secrets(arguments: Namespace) -> int:
 
 
 def _secret_value(name: str) -> str:
-    if sys.stdin.isatty():
-        value = getpass.getpass(f"value of {name}: ")
-    else:
-        value = sys.stdin.read().removesuffix("\n")
+    shown = sys.stdin.isatty()
+    value = getpass.getpass(f"value of {name}: ") if shown else sys.stdin.read().removesuffix("\n")
     if not value:
         raise InvalidSpec("the value is empty; write it to standard input")
     return value

@@ -138,7 +138,7 @@ def events(arguments: Namespace) -> int:
     with Client() as client:
         if not arguments.follow:
             tasksets = [client.get(name, namespace).taskset] if name else [view.taskset for view in client.list()]
-            past = sorted((event for taskset in tasksets for event in _phases(taskset)), key=lambda event: event["at"])
+            past = sorted((event for taskset in tasksets for event in _phases(taskset)), key=_time_of)
             for event in past:
                 _print_event(event, arguments.format)
             return exits.OK
@@ -178,6 +178,10 @@ class Happenings:
                     found.append(_task_event(task))
         self._started = True
         yield from sorted(found, key=lambda event: float(str(event["at"])))
+
+
+def _time_of(event: Event) -> float:
+    return float(str(event["at"]))
 
 
 def _phases(taskset: TaskSet) -> list[Event]:

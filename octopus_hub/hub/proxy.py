@@ -27,7 +27,17 @@ def proxy_command() -> list[str]:
 def install_proxy() -> None:
     """Install the proxy beside the environment; raises Unavailable with npm's last words."""
     PLACE.mkdir(parents=True, exist_ok=True)
-    command = [_node(), _npm(), "install", "--prefix", str(PLACE), "--no-audit", "--no-fund", "--loglevel=error", PACKAGE]
+    command = [
+        _node(),
+        _npm(),
+        "install",
+        "--prefix",
+        str(PLACE),
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        PACKAGE,
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0 or not SCRIPT.exists():
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]

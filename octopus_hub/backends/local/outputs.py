@@ -12,11 +12,13 @@ import json
 import math
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 MAX_FILES = 10_000
 METRICS_TAIL = 64 << 10
+METRICS_KEPT = 100  # names of one task
 ALWAYS = "outputs/**"  # what $OCTOPUS_OUTPUTS holds is collected without being named
 
 
@@ -48,7 +50,10 @@ def collect(work: Path, patterns: Sequence[str], max_files: int = MAX_FILES) -> 
 
 
 def last_metrics(path: Path) -> dict[str, float]:
-    """Return the last value of each metric in a file of JSON lines ({} where there is none or it is damaged)."""
+    """Return the last value of each metric in a file of JSON lines ({} where there is none or it is damaged).
+
+    A line is ``{"time": s, "step": n | null, "metrics": {name: number | null}}``, as ``octopus_hub.log`` writes it.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -62,13 +67,17 @@ def last_metrics(path: Path) -> dict[str, float]:
     values: dict[str, float] = {}
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
-            entry = json.loads(line)
-            if not isinstance(entry, dict):
-                continue
-            for name, value in entry.items():
-                if isinstance(value, (int, float)) and math.isfinite(value) and len(values) < 100:
-                    values[str(name)[:100]] = float(value)
+            for name, value in _reported(json.loads(line)):
+                if name in values or len(values) < METRICS_KEPT:
+                    values[name] = value
     return values
+
+
+def _reported(entry: Any) -> Iterator[tuple[str, float]]:
+    metrics = entry.get("metrics") if isinstance(entry, dict) else None
+    for name, value in metrics.items() if isinstance(metrics, dict) else ():
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            yield name[:100], float(value)
 
 
 def _parts(pattern: str) -> tuple[str, ...]:

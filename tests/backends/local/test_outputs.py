@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from octopus_hub import log
 from octopus_hub.backends.local.outputs import collect, last_metrics
 from tests.backends.local.tasks import Bench
 
@@ -55,11 +56,11 @@ def test_the_number_is_bounded(work: Path) -> None:
     ("content", "expected"),
     [
         (b"", {}),
-        (b'{"loss": 1}\n{"loss": 0.5, "step": 2}\n', {"loss": 0.5, "step": 2.0}),
-        (b'{"loss": 1}\nhalf a li', {"loss": 1.0}),
-        (b"\xff\xfe\n[1]\n3\n", {}),
-        (b'{"loss": NaN, "name": "x", "ok": 1, "huge": 1e999}\n', {"ok": 1.0}),
-        (b"[" * 60000 + b'\n{"a": 1}\n', {"a": 1.0}),
+        (b'{"metrics": {"loss": 1}}\n{"metrics": {"loss": 0.5, "lr": 2}}\n', {"loss": 0.5, "lr": 2.0}),
+        (b'{"time": 1.5, "step": 3, "metrics": {"loss": 1}}\nhalf a li', {"loss": 1.0}),
+        (b'\xff\xfe\n[1]\n3\n{"loss": 1}\n{"metrics": [1]}\n', {}),
+        (b'{"metrics": {"loss": NaN, "name": "x", "ok": 1, "huge": 1e999, "yes": true}}\n', {"ok": 1.0}),
+        (b"[" * 60000 + b'\n{"metrics": {"a": 1}}\n', {"a": 1.0}),
     ],
 )
 def test_metrics(tmp_path: Path, content: bytes, expected: dict[str, float]) -> None:
@@ -68,8 +69,15 @@ def test_metrics(tmp_path: Path, content: bytes, expected: dict[str, float]) -> 
     assert last_metrics(path) == expected
 
 
+def test_what_a_task_logs_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCTOPUS_METRICS", str(tmp_path / "metrics.jsonl"))
+    log(step=1, loss=0.5, accuracy=0.1)
+    log(step=2, loss=0.25)
+    assert last_metrics(tmp_path / "metrics.jsonl") == {"loss": 0.25, "accuracy": 0.1}
+
+
 def test_metrics_are_not_read_through_a_link_or_pipe(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text('{"a": 1}')
+    (tmp_path / "real").write_text('{"metrics": {"a": 1}}')
     (tmp_path / "link").symlink_to("real")
     os.mkfifo(tmp_path / "pipe")
     assert last_metrics(tmp_path / "link") == last_metrics(tmp_path / "pipe") == last_metrics(tmp_path / "no") == {}

@@ -187,16 +187,17 @@ async def test_metrics_and_usage_are_observed(bench: Bench) -> None:
     code = """
 import json, os, time
 with open(os.environ['OCTOPUS_METRICS'], 'a') as file:
-    file.write(json.dumps({'loss': 0.5, 'step': 1}) + '\\n' + json.dumps({'loss': 0.25}) + '\\n')
+    for values in ({'loss': 0.5, 'rate': 1}, {'loss': 0.25}):
+        file.write(json.dumps({'metrics': values}) + '\\n')
 time.sleep(1000)
 """
     task = await bench.running(python(code))
     await until(lambda: bench.tasks[task.name].metrics)
     await until(lambda: bench.tasks[task.name].usage.memory_bytes)
-    assert bench.tasks[task.name].metrics == {"loss": 0.25, "step": 1.0}
+    assert bench.tasks[task.name].metrics == {"loss": 0.25, "rate": 1.0}
     await bench.runner.stop([task], 0, "")
     end = await bench.ended(task)
-    assert end.metrics == {"loss": 0.25, "step": 1.0}
+    assert end.metrics == {"loss": 0.25, "rate": 1.0}
 
 
 async def test_a_gang_of_four_runs_soon(bench: Bench) -> None:
