@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
-from octopus_hub.backends.base import Change, Image, Listing
+from octopus_hub.backends.base import Beside, Change, Image, Listing
 from octopus_hub.backends.fanout import KEPT
+from octopus_hub.backends.patterns import matcher
 from octopus_hub.backends.truth import Truth, check_members
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.errors import InvalidSpec, NotFound, TooLarge, Unavailable
@@ -145,7 +146,8 @@ class MemoryBackend:
 
     # --- life
     async def open(self) -> None:
-        """Nothing to open."""
+        """Begin a new epoch: writers of the one before are refused from now on."""
+        self.truth.epoch += 1
 
     async def close(self) -> None:
         """End every watch."""
@@ -217,6 +219,8 @@ class MemoryBackend:
             for secret in spec.secrets.values():
                 if (spec.namespace, secret) not in self._secrets:
                     raise NotFound(f"there is no secret {secret}; set it before submitting")
+            if spec.workspace:
+                await self.blob_path(spec.workspace)
         placed = self.truth.place(specs)
         self.truth.add_tasks([task for _, task in placed])
         for spec, task in placed:
@@ -238,7 +242,8 @@ class MemoryBackend:
         if self._auto:
             for task in self.truth.find(names):
                 if not task.state.terminal:
-                    self.set_task(task.namespace, task.name, state=TaskState.FAILED, signal=15, end_reason=why)
+                    signal = 15 if task.started_at is not None else None
+                    self.set_task(task.namespace, task.name, state=TaskState.FAILED, signal=signal, end_reason=why)
 
     async def delete_tasks(self, names: Sequence[tuple[str, str]]) -> None:
         """Forget rows."""
@@ -263,9 +268,10 @@ class MemoryBackend:
 
     async def collect_outputs(self, namespace: str, task: str, patterns: Sequence[str]) -> list[OutputFile]:
         """Store what :meth:`write_output` left and matches."""
+        wanted = matcher(patterns)
         found: list[OutputFile] = []
         for path, content in sorted(self._outputs.get((namespace, task), {}).items()):
-            if any(Path(path).match(pattern) for pattern in patterns):
+            if wanted(path):
                 digest = await self.put_blob(_once(content), limit=len(content))
                 found.append(OutputFile(path=path, digest=digest, size=len(content)))
         return found
@@ -316,7 +322,7 @@ class MemoryBackend:
             raise NotFound(f"there is no secret {name}")
 
     # --- records
-    async def put_record(self, record: Record) -> Record:
+    async def put_record(self, record: Record, beside: Beside | None = None) -> Record:
         """Keep a record; its ``path`` is a name only."""
         record = msgspec.structs.replace(record, path=f"memory:{record.namespace}/{record.name}/{record.attempt}")
         for at, known in enumerate(self._records):

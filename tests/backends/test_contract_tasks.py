@@ -131,7 +131,8 @@ async def test_all_tasks_are_created_or_none(
 ) -> None:
     job = await harness.create()
     good = spec(job, 0, ["true"], devices={"virtual": 4})
-    bad = msgspec.structs.replace(spec(job, 1, ["true"], devices=broken.pop("devices", {})), **broken)  # type: ignore[arg-type]
+    others = {name: value for name, value in broken.items() if name != "devices"}
+    bad = msgspec.structs.replace(spec(job, 1, ["true"], devices=broken.get("devices", {})), **others)  # type: ignore[arg-type]
     revision = (await harness.backend.listing()).revision
     with pytest.raises(error):
         await harness.backend.create_tasks([good, bad])
@@ -145,6 +146,40 @@ async def test_a_task_named_twice_in_one_gang_is_refused(harness: Harness) -> No
     with pytest.raises(InvalidSpec, match="twice"):
         await harness.backend.create_tasks([spec(job, 0, ["true"])] * 2)
     assert (await harness.backend.listing()).tasks == []
+
+
+async def test_a_name_whose_task_never_ran_can_be_used_again(harness: Harness) -> None:
+    """A withdrawn gang attempt does not count: its successor has the same task names."""
+    job = await harness.create()
+    names = await harness.bound(job, ["echo", "first"], ["echo", "first"], devices={"virtual": 1})
+    await harness.backend.stop_tasks(names, 0.0, "Stopped")
+    await harness.wait(*names)
+    await harness.backend.delete_tasks(names)
+    assert (await harness.backend.listing()).tasks == []
+    again = await harness.bound(job, ["echo", "second"], ["echo", "second"], devices={"virtual": 1})
+    assert again == names
+    assert [(await harness.task(*name)).state for name in names] == [TaskState.BOUND] * 2
+    await harness.backend.release(names)
+    assert [task.state for task in await harness.wait(*names)] == [TaskState.SUCCEEDED] * 2
+    assert [await harness.log(name) for name in names] == [b"second\n"] * 2
+
+
+async def test_releasing_what_is_not_there_changes_nothing(harness: Harness) -> None:
+    job = await harness.create()
+    (ended,) = await harness.run(job, ["true"])
+    revision = (await harness.backend.listing()).revision
+    await harness.backend.release([("anna", "no-such-w-0-1"), ("ben", ended.name), ("anna", ended.name)])
+    await harness.backend.stop_tasks([("ben", ended.name)], 0.0, "Stopped")
+    listing = await harness.backend.listing()
+    assert listing.tasks == [ended] and listing.revision == revision
+
+
+async def test_a_task_of_another_taskset_by_that_name_is_a_conflict(harness: Harness) -> None:
+    job, other = await harness.create(), await harness.create("other")
+    await harness.bound(job, ["true"])
+    forged = msgspec.structs.replace(spec(job, 0, ["true"]), taskset_uid=other.metadata.uid)
+    with pytest.raises(Conflict, match="another TaskSet"):
+        await harness.backend.create_tasks([forged])
 
 
 # --- ends
@@ -224,6 +259,29 @@ async def test_outputs_become_blobs(harness: Harness) -> None:
         assert (found.path, found.size) == ("out/a.csv", 4)
         assert (await harness.backend.blob_path(found.digest)).read_bytes() == b"1,2\n"
     assert await harness.backend.collect_outputs("anna", "no-such-w-0-1", ["**"]) == []
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ([], ["outputs/always"]),
+        (["*.csv"], ["a.csv", "outputs/always"]),
+        (["**/*.csv"], ["a.csv", "out/b.csv", "out/deep/c.csv", "outputs/always"]),
+        (["out/?.csv", "out/deep"], ["out/b.csv", "out/deep/c.csv", "outputs/always"]),
+        (["../*", "/etc/passwd", "nothing"], ["outputs/always"]),
+    ],
+    ids=["none named", "a star", "two stars", "a folder", "outside"],
+)
+async def test_patterns_of_outputs(harness: Harness, patterns: list[str], expected: list[str]) -> None:
+    job = await harness.create()
+    (name,) = await harness.bound(job, ["true"])
+    for path in ("a.csv", "out/b.csv", "out/deep/c.csv", "out/d.txt", "outputs/always"):
+        await harness.leave(name, path, path.encode())
+    await harness.backend.release([name])
+    await harness.wait(name)
+    found = await harness.backend.collect_outputs(*name, patterns)
+    assert [each.path for each in found] == expected
+    assert [(await harness.backend.blob_path(each.digest)).read_text() for each in found] == expected
 
 
 async def test_a_workspace_blob_that_is_missing_is_told(harness: Harness) -> None:

@@ -115,6 +115,26 @@ async def test_a_writer_of_another_epoch_is_refused(harness: Harness) -> None:
     assert (await backend.listing()).tasksets == [job]
 
 
+async def test_every_opening_is_a_later_epoch(harness: Harness) -> None:
+    job = await harness.create()
+    before = harness.backend.epoch
+    await harness.backend.close()
+    if harness.kind == "local":  # what is in memory does not outlive its backend
+        harness.backend = harness.make()
+    await harness.backend.open()
+    assert harness.backend.epoch > before >= 1
+    with pytest.raises(Conflict, match="epoch"):
+        await harness.backend.update_status(
+            job.metadata.uid, with_phase(job.status, Phase.ADMITTED), version=1, epoch=before
+        )
+    assert (await harness.backend.listing()).tasksets == [job]
+
+
+async def test_time_is_the_backends(harness: Harness) -> None:
+    harness.clock.offset = -1000.0
+    assert await harness.backend.now() == pytest.approx(harness.clock(), abs=60)
+
+
 async def test_status_written_twice_changes_once(harness: Harness) -> None:
     backend = harness.backend
     job = await harness.create()
@@ -141,6 +161,19 @@ async def test_intents_are_set_once_and_refuse_stale_statuses(harness: Harness) 
         await backend.update_status(uid, with_phase(job.status, Phase.ADMITTED), version=1, epoch=backend.epoch)
     with pytest.raises(NotFound):
         await backend.update_intent("no such", stop=True)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one key", "different keys"])
+async def test_submitters_at_once(harness: Harness, same: bool) -> None:
+    made = await asyncio.gather(*(harness.create(key="k" if same else f"k{n}") for n in range(10)))
+    assert len({job.metadata.uid for job in made}) == (1 if same else 10)
+    assert len({job.name for job in made}) == len((await harness.backend.listing()).tasksets) == (1 if same else 10)
+
+
+async def test_a_long_name_is_cut_for_its_suffix(harness: Harness) -> None:
+    name = "a" * 40
+    await harness.create(name)
+    assert (await harness.create(name)).name == "a" * 38 + "-2"
 
 
 async def test_delete_removes_and_may_be_repeated(harness: Harness) -> None:
@@ -209,7 +242,8 @@ async def test_unknown_revisions_are_gone(harness: Harness) -> None:
 
 async def test_a_watcher_that_is_too_slow_is_dropped_and_slows_nobody() -> None:
     backend = MemoryBackend(kept_changes=10)
-    slow, quick = (backend.watch((await backend.listing()).revision) for _ in range(2))
+    revision = (await backend.listing()).revision
+    slow, quick = backend.watch(revision), backend.watch(revision)
     for number in range(30):
         await backend.create(taskset(f"job{number}"))
         if number % 5 == 4:

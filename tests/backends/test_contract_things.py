@@ -52,6 +52,12 @@ async def test_what_is_no_digest_is_no_blob(harness: Harness, digest: str) -> No
         await harness.backend.blob_path(digest)
 
 
+async def test_blob_of_nothing_is_a_blob(harness: Harness) -> None:
+    digest = await harness.backend.put_blob(chunks(), limit=0)
+    assert digest == "sha256:" + hashlib.sha256(b"").hexdigest()
+    assert (await harness.backend.blob_path(digest)).read_bytes() == b""
+
+
 async def test_secrets_are_named_never_shown(harness: Harness) -> None:
     backend = harness.backend
     await backend.put_secret("anna", "token", "one")
@@ -64,6 +70,16 @@ async def test_secrets_are_named_never_shown(harness: Harness) -> None:
         await backend.delete_secret("anna", "his")
     await backend.delete_secret("anna", "token")
     assert await backend.list_secrets("anna") == ["other"]
+
+
+async def test_a_secrets_value_is_in_no_answer(harness: Harness) -> None:
+    value = "s3cr3t-value-of-anna"
+    await harness.backend.put_secret("anna", "token", value)
+    job = await harness.create()
+    await harness.run(job, ["true"], secrets={"TOKEN": "token"})
+    stored = await harness.backend.put_record(record(job.name, job.metadata.uid))
+    answers = [await harness.backend.listing(), stored, await harness.backend.list_secrets("anna")]
+    assert value.encode() not in msgspec.json.encode(answers)
 
 
 async def test_another_users_secret_can_not_be_used(harness: Harness) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from octopus_hub.backends.base import Change, Image, Listing
+from octopus_hub.backends.base import Beside, Change, Image, Listing
 from octopus_hub.backends.local import orphans, statefolder
 from octopus_hub.backends.local.blobs import YOUNG_SECONDS, Blobs
 from octopus_hub.backends.local.config import Config
@@ -236,7 +236,9 @@ class LocalBackend:
         await self._runner.stop(alive, grace_seconds, why)
 
     async def delete_tasks(self, names: Sequence[tuple[str, str]]) -> None:
-        """Forget rows of ended tasks."""
+        """Forget rows of ended tasks. One that never ran leaves nothing, because its name may be used again."""
+        unused = [task for task in self._truth.find(names) if task.state.terminal and task.started_at is None]
+        await self._runner.discard(unused)
         self._truth.remove_tasks(names)
 
     async def read_log(
@@ -294,9 +296,9 @@ class LocalBackend:
         self._vault.delete(namespace, name)
 
     # --- records, ledger
-    async def put_record(self, record: Record) -> Record:
-        """Store a record with outputs and logs beside it."""
-        return await self._records.put(record)
+    async def put_record(self, record: Record, beside: Beside | None = None) -> Record:
+        """Store a record with outputs, logs and workspace beside it."""
+        return await self._records.put(record, beside)
 
     async def list_records(self, namespace: str) -> list[Record]:
         """Return records, newest first."""

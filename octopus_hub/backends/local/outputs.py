@@ -7,7 +7,6 @@ only regular files count, sizes and numbers are bounded. Called by the runner.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import json
 import math
 import os
@@ -16,20 +15,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from octopus_hub.backends.patterns import matcher
+
 MAX_FILES = 10_000
 METRICS_TAIL = 64 << 10
 METRICS_KEPT = 100  # names of one task
-ALWAYS = "outputs/**"  # what $OCTOPUS_OUTPUTS holds is collected without being named
 
 
 def collect(work: Path, patterns: Sequence[str], max_files: int = MAX_FILES) -> list[tuple[str, Path]]:
     """Return (relative path, file) of the files that match a pattern, in order of their paths.
 
-    ``*`` and ``?`` stay within a path component, ``**`` crosses them; a pattern that names a folder takes all in it.
     Links (files or folders) and hard links to files of other owners are skipped.
     """
     found: list[tuple[str, Path]] = []
-    wanted = [_parts(pattern) for pattern in (*patterns, ALWAYS)]
+    wanted = matcher(patterns)
     try:
         owner = work.stat().st_uid
     except FileNotFoundError:
@@ -39,7 +38,7 @@ def collect(work: Path, patterns: Sequence[str], max_files: int = MAX_FILES) -> 
         for name in sorted(files):
             path = Path(here, name)
             relative = path.relative_to(work).as_posix()
-            if not any(_matches(tuple(relative.split("/")), pattern) for pattern in wanted):
+            if not wanted(relative):
                 continue
             facts = path.lstat()
             if stat.S_ISREG(facts.st_mode) and facts.st_uid == owner:
@@ -78,21 +77,3 @@ def _reported(entry: Any) -> Iterator[tuple[str, float]]:
     for name, value in metrics.items() if isinstance(metrics, dict) else ():
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             yield name[:100], float(value)
-
-
-def _parts(pattern: str) -> tuple[str, ...]:
-    return tuple(part for part in pattern.strip().split("/") if part not in ("", "."))
-
-
-def _matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    if not pattern:
-        return True  # a folder was named (or the pattern is used up): everything below it
-    if not path:
-        return pattern == ("**",)
-    if pattern[0] == "**":
-        return _matches(path, pattern[1:]) or _matches(path[1:], pattern)
-    if not fnmatch.fnmatchcase(path[0], pattern[0]):
-        return False
-    if len(pattern) == 1 and len(path) > 1:
-        return not any(sign in pattern[0] for sign in "*?[")
-    return _matches(path[1:], pattern[1:])

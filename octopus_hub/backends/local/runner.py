@@ -108,7 +108,7 @@ class Runner:
                 live = _Live(task, self._layout.folder(task.namespace, task.taskset, task.name))
                 self._live[_key(task)] = live
                 self._observe(live)
-                if _key(task) in self._live:
+                if self._known(live):
                     self._watch(live)
         await self._kill_unknown()
         self._layout.cgroups.sweep(self._live.keys())
@@ -159,7 +159,7 @@ class Runner:
             self._live[key] = live
             if (live.folder / "spec.json").exists():  # begun by an earlier engine: never a second time
                 self._observe(live)
-                if key in self._live:
+                if self._known(live):
                     self._watch(live)
                 continue
             live.preparing = True
@@ -211,6 +211,12 @@ class Runner:
         folder = self._layout.taskset_folder(namespace, taskset)
         await asyncio.to_thread(shutil.rmtree, folder, True)
 
+    async def discard(self, tasks: Sequence[Task]) -> None:
+        """Remove the folders of single tasks (ended, and never released)."""
+        folders = [self._layout.folder(task.namespace, task.taskset, task.name) for task in tasks]
+        if folders:
+            await asyncio.to_thread(_remove, folders)
+
     # --- starting
 
     async def _prepare(self, live: _Live, item: Prepared) -> None:
@@ -233,8 +239,12 @@ class Runner:
         if live.wishes:
             self._write_stop(live)
         self._observe(live)
-        if _key(live.task) in self._live:
+        if self._known(live):
             self._watch(live)
+
+    def _known(self, live: _Live) -> bool:
+        """Say whether the task has not ended. Its name may be another task's meanwhile, so the object counts."""
+        return self._live.get(_key(live.task)) is live
 
     def _give_up(self, live: _Live, reason: str, message: str) -> None:
         """End a task that has no parent."""
@@ -262,14 +272,16 @@ class Runner:
 
     async def _follow(self, live: _Live) -> None:
         """Stay with a task until it has ended or its parent is dead."""
-        live.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        identity = await self._identity(live)
-        if identity is not None and process.lives(identity):
-            await process.until_gone(identity)
+        identity = None
+        if self._known(live):
+            live.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            identity = await self._identity(live)
+            if identity is not None and process.lives(identity):
+                await process.until_gone(identity)
         if live.process is not None:
             await asyncio.to_thread(live.process.wait)
         self._observe(live)
-        if _key(live.task) not in self._live:
+        if not self._known(live):
             return
         with process.folder_lock(live.folder) as free:
             if not free:  # a parent that is ending, or one we have not seen yet
@@ -307,7 +319,7 @@ class Runner:
             await asyncio.sleep(0.05)
         self._layout.cgroups.remove(spec.get("cgroup", ""))
         self._observe(live)
-        if _key(live.task) not in self._live:
+        if not self._known(live):
             return
         rebooted = bool(identity) and identity is not None and identity.get("boot_id") != process.boot_id()
         if rebooted:
@@ -331,7 +343,7 @@ class Runner:
 
     def _observe(self, live: _Live) -> None:
         """Turn the folder's files into the task's state and tell what changed."""
-        if live.preparing or _key(live.task) not in self._live:
+        if live.preparing or not self._known(live):
             return
         end = read_json(live.folder / "exit.json")
         if end:
@@ -341,7 +353,7 @@ class Runner:
 
     def _end(self, live: _Live, end: dict[str, Any]) -> None:
         """Tell the end of a task once; kept and told again should the listener fail."""
-        if _key(live.task) not in self._live:
+        if not self._known(live):
             return
         self._tell(live, **taskfiles.ending(live.folder, live.task, end, self._clock()))
         self._live.pop(_key(live.task), None)
@@ -372,17 +384,21 @@ class Runner:
             for live in list(self._live.values()):
                 with _logged(live):
                     self._observe(live)
-                    if not live.preparing and _key(live.task) in self._live:
+                    if not live.preparing and self._known(live):
                         self._watch(live)
 
     async def _kill_unknown(self) -> None:
         """Kill processes that carry our marker but whose task has no living parent (it died while no engine ran)."""
         prefix = f"{self._layout.marker}/"
         for pid, marker in await asyncio.to_thread(process.marked, prefix):
-            namespace, _, name = marker.removeprefix(prefix).partition("/")
-            folder = self._layout.find(namespace, name)
-            if f"{namespace}/{name}" in self._live:
+            key = marker.removeprefix(prefix)
+            namespace, _, name = key.partition("/")
+            if key in self._live:
                 continue  # its own watch deals with it
+            try:
+                folder = self._layout.find(namespace, name)
+            except InvalidSpec:
+                continue  # another engine's, whose state folder lies in ours; or made up by a user
             if folder is None or not process.lives(read_json(folder / "parent.json")):
                 with contextlib.suppress(OSError):
                     os.kill(pid, 9)
@@ -399,6 +415,11 @@ def _logged(live: _Live) -> Iterator[None]:
         yield
     except Exception:
         _log.exception("task %s: what its files say could not be told; trying again", live.task.name)
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -58,8 +58,9 @@ def identity(bench: Bench, task: Task) -> dict[str, Any]:
 
 
 async def kill_parent(bench: Bench, task: Task) -> None:
-    pid = identity(bench, task)["pid"]
-    os.kill(pid, signal.SIGKILL)
+    found = identity(bench, task)
+    os.kill(found["pid"], signal.SIGKILL)
+    await until(lambda: not process.lives(found))
 
 
 def starts(bench: Bench, task: Task) -> int:
