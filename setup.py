@@ -15,6 +15,7 @@ from pathlib import Path
 
 from setuptools import Command, Distribution, setup
 from setuptools.command.build import build
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
 STATIC = ROOT / "widgets" / "octopus_widgets" / "static"
@@ -27,7 +28,8 @@ class BundleWidgets(Command):
     user_options: list[tuple[str, str | None, str]] = []
 
     def initialize_options(self) -> None:
-        """Nothing to set."""
+        """Set by setuptools for an editable install."""
+        self.editable_mode = False
 
     def finalize_options(self) -> None:
         """Nothing to check."""
@@ -39,9 +41,13 @@ class BundleWidgets(Command):
         if (bundles and not (ROOT / ".git").exists()) or (bundles and not node):
             return
         if not node or not (ROOT / "widgets" / "package.json").exists():
-            print("octopus-hub: no Node found; the widgets are left out and job views are text and HTML", file=sys.stderr)
+            self.warn("no Node found; the widgets are left out and job views are text and HTML")
             return
-        subprocess.run([sys.executable, str(ROOT / "widgets" / "bundle.py")], check=True, cwd=ROOT)
+        done = subprocess.run([sys.executable, str(ROOT / "widgets" / "bundle.py")], cwd=ROOT)
+        if done.returncode and not self.editable_mode:
+            raise SystemExit("octopus-hub: the widgets could not be bundled (see above); nothing was built")
+        if done.returncode:  # in a working tree, bundling is a step of its own and need not work yet
+            self.warn("the widgets could not be bundled (see above); `python widgets/bundle.py` tries again")
 
 
 class Build(build):
@@ -50,10 +56,19 @@ class Build(build):
     sub_commands = [("bundle_widgets", None), *build.sub_commands]
 
 
-class JupyterDistribution(Distribution):
-    """A distribution with data files, in editable installs as well."""
+class SourceDistribution(sdist):
+    """A source distribution with the bundles inside, so that wheels are built from it without Node."""
 
-    def has_data_files(self) -> bool:
+    def run(self) -> None:
+        """Bundle, then collect the files."""
+        self.run_command("bundle_widgets")
+        super().run()
+
+
+class JupyterDistribution(Distribution):
+    """A distribution with data files, in editable installs as well: setuptools asks ``has_data`` there and only there."""
+
+    def has_data(self) -> bool:
         """Lay Jupyter's configuration files always."""
         return True
 
@@ -74,6 +89,6 @@ setup(
         "octopus_hub_extension": ["py.typed"],
     },
     data_files=[("etc/jupyter/jupyter_server_config.d", ["extension/octopus_hub_extension.json"])],
-    cmdclass={"bundle_widgets": BundleWidgets, "build": Build},
+    cmdclass={"bundle_widgets": BundleWidgets, "build": Build, "sdist": SourceDistribution},
     distclass=JupyterDistribution,
 )
