@@ -6,6 +6,7 @@ import threading
 
 import model
 import numpy as np
+
 from octopus_hub import log
 
 GRADIENT, DONE = 1, 2

@@ -4,6 +4,7 @@ import os
 
 import model
 import numpy as np
+
 from octopus_hub import log
 
 GRADIENT, DONE = 1, 2
