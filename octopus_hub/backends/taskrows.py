@@ -35,7 +35,7 @@ class TaskRows:
     def assign(self, spec: TaskSpec, node: Node | None, taken: set[DeviceKey]) -> dict[str, list[str]]:
         """Return free devices of the node for a task and add them to ``taken``; raises Unavailable."""
         if node is None:
-            raise Unavailable(f"node {spec.node} is gone; {spec.name} can't be placed there")
+            raise Unavailable(f"node {spec.node} is gone; {spec.name} can't be placed there", node=spec.node)
         chosen: dict[str, list[str]] = {}
         for kind, count in spec.amounts.devices.items():
             free = [
@@ -47,7 +47,9 @@ class TaskRows:
                 and (kind, device.id) not in taken
             ]
             if len(free) < count:
-                raise Unavailable(f"{spec.name} needs {count} {kind} on {spec.node}, {len(free)} are free")
+                raise Unavailable(
+                    f"{spec.name} needs {count} {kind} on {spec.node}, {len(free)} are free", node=spec.node
+                )
             if count:
                 chosen[kind] = free[:count]
                 taken.update((kind, identity) for identity in chosen[kind])

@@ -7,6 +7,7 @@ is decided on a half-seen gang.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
@@ -15,12 +16,12 @@ import msgspec
 
 from octopus_hub.backends.base import Backend, Change
 from octopus_hub.control.cache import Cache, TaskKey
-from octopus_hub.control.ledger import Ledger, charge, store
+from octopus_hub.control.ledger import Ledger, charge, load, rebuild, store
 from octopus_hub.control.metrics import Metrics
 from octopus_hub.core import actions as act
 from octopus_hub.core.expand import expand, port_names
 from octopus_hub.core.plan import Admission
-from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError, Refused
+from octopus_hub.model.errors import Conflict, InvalidSpec, NotFound, OctopusError, Refused
 from octopus_hub.model.names import task_name
 from octopus_hub.model.record import Record
 from octopus_hub.model.status import Condition, Phase, Status, TimelineEntry
@@ -40,19 +41,25 @@ class Recorder(Protocol):
         """Collect outputs and logs of a gang attempt and store its record; repeating it changes nothing."""
 
 
+class Replaced(Conflict):
+    """A later controller has taken over; this one must not write any more."""
+
+
 class Expectations:
     """Tasks whose creation or deletion was ordered and not yet seen."""
 
     def __init__(self) -> None:
         self._created: dict[str, set[TaskKey]] = {}
         self._deleted: dict[str, set[TaskKey]] = {}
+        self._since: dict[str, float] = {}
 
-    def expect(self, uid: str, created: Sequence[TaskKey] = (), deleted: Sequence[TaskKey] = ()) -> None:
-        """Wait for these."""
+    def expect(self, uid: str, now: float, created: Sequence[TaskKey] = (), deleted: Sequence[TaskKey] = ()) -> None:
+        """Wait for these, from ``now`` (any steady clock) on."""
         if created:
             self._created.setdefault(uid, set()).update(created)
         if deleted:
             self._deleted.setdefault(uid, set()).update(deleted)
+        self._since[uid] = now
 
     def see(self, change: Change) -> None:
         """Take note of a change."""
@@ -71,9 +78,13 @@ class Expectations:
         """Something ordered for this TaskSet was not seen yet."""
         return uid in self._created or uid in self._deleted
 
+    def waited(self, uid: str, now: float) -> float:
+        """Return for how many seconds something has been expected."""
+        return now - self._since.get(uid, now)
+
     def clear(self, uid: str | None = None) -> None:
         """Forget them (after a new listing, or a failed order)."""
-        for table in (self._created, self._deleted):
+        for table in (self._created, self._deleted, self._since):
             table.clear() if uid is None else table.pop(uid, None)
 
 
@@ -90,11 +101,29 @@ class Apply:
         self._hooks = hooks or Hooks(())
         self.expectations = Expectations()
         self.ledger = Ledger()
+        self._epoch = backend.epoch
+        self._charging = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Write in the backend's present epoch from now on, and in no other; take up the ledger."""
+        self._epoch = self._backend.epoch
+        content = await self._backend.get_ledger(LEDGER)
+        if content:
+            self.ledger = load(content)
+            return
+        namespaces = {taskset.metadata.namespace for taskset in (await self._backend.listing()).tasksets}
+        self.ledger = rebuild([each for name in namespaces for each in await self._backend.list_records(name)])
+
+    def fence(self) -> None:
+        """Refuse to go on once a later controller has begun; raises Replaced. Before every effect."""
+        if self._backend.epoch != self._epoch:
+            raise Replaced(f"a controller of epoch {self._backend.epoch} has taken over from that of {self._epoch}")
 
     async def write(self, taskset: TaskSet, status: Status) -> TaskSet:
         """Write a status if nobody wrote meanwhile, and assume it."""
+        self.fence()
         stored = await self._backend.update_status(
-            taskset.metadata.uid, status, version=taskset.metadata.version, epoch=self._backend.epoch
+            taskset.metadata.uid, status, version=taskset.metadata.version, epoch=self._epoch
         )
         self._cache.assume(stored)
         if stored.status.phase != taskset.status.phase:
@@ -121,6 +150,7 @@ class Apply:
 
     async def carry_out(self, taskset: TaskSet, action: act.Action) -> None:
         """Carry out one action of a step."""
+        self.fence()
         namespace = taskset.metadata.namespace
         if isinstance(action, act.CreateTasks):
             await self._create(taskset, action)
@@ -146,7 +176,8 @@ class Apply:
         specs = await self._ask_hooks(taskset, expand(taskset, action.members, addresses))
         namespace = taskset.metadata.namespace
         names = [(namespace, spec.name) for spec in specs]
-        self.expectations.expect(uid, created=[key for key in names if key not in self._cache.tasks])
+        self.fence()  # hooks may have taken long
+        self._expect(uid, created=[key for key in names if key not in self._cache.tasks])
         try:
             await self._backend.create_tasks(specs)
         except BaseException:
@@ -170,26 +201,33 @@ class Apply:
     async def _delete_tasks(self, taskset: TaskSet, action: act.DeleteTasks) -> None:
         namespace = taskset.metadata.namespace
         names = [(namespace, name) for name in action.names]
-        self.expectations.expect(taskset.metadata.uid, deleted=[key for key in names if key in self._cache.tasks])
+        self._expect(taskset.metadata.uid, deleted=[key for key in names if key in self._cache.tasks])
         try:
             await self._backend.delete_tasks(names)
         except BaseException:
             self.expectations.clear(taskset.metadata.uid)
             raise
 
+    def _expect(self, uid: str, created: Sequence[TaskKey] = (), deleted: Sequence[TaskKey] = ()) -> None:
+        self.expectations.expect(uid, asyncio.get_running_loop().time(), created, deleted)
+
     async def _record(self, taskset: TaskSet, attempt: int) -> None:
         tasks = [task for task in self._cache.tasks_of(taskset.metadata.uid) if task.gang_attempt == attempt]
         record = await self._recorder.record(taskset, tasks, attempt)
-        charged = charge(self.ledger, record)
-        if charged is not self.ledger:
-            self.ledger = charged
-            await self._backend.put_ledger(LEDGER, store(charged))
+        await self._charge(record)
         latest = self._cache.tasksets.get(taskset.metadata.uid, taskset)
         recorded = max(attempt, latest.status.recorded_attempt)
         status = _with(latest.status, recorded_attempt=recorded, record=record.path)
         if latest.status.phase.terminal and recorded >= latest.status.attempt:
             status = with_conditions(status, (await self._hooks.run("finish", latest)).conditions)
         await self.write(latest, status)
+
+    async def _charge(self, record: Record) -> None:
+        async with self._charging:  # of two charges at once none may be lost
+            charged = charge(self.ledger, record)
+            if charged is not self.ledger:
+                await self._backend.put_ledger(LEDGER, store(charged))
+                self.ledger = charged
 
 
 class HookRefused(Refused):
@@ -230,6 +268,13 @@ def failed_creation(taskset: TaskSet, member: act.Member, error: OctopusError, n
         message=error.message,
         finished_at=now,
     )
+
+
+def _node_of(taskset: TaskSet, member: act.Member) -> str:
+    for span in taskset.status.placement.get(member.role, ()):
+        if span.first <= member.index < span.first + span.count:
+            return span.node
+    return ""
 
 
 def _with(status: Status, **changes: object) -> Status:

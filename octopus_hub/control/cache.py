@@ -6,7 +6,8 @@ costs no walk over all TaskSets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from octopus_hub.backends.base import Change, Listing
 from octopus_hub.core.snapshot import NodeView, Snapshot, Usage
@@ -19,6 +20,9 @@ from octopus_hub.model.taskset import TaskSet
 
 Subscriber = Callable[[Change], None]
 TaskKey = tuple[str, str]  # (namespace, task name)
+Item = TaskSet | Task | Node | Queue | Board
+Key = TypeVar("Key")
+Row = TypeVar("Row")
 
 
 class Cache:
@@ -43,32 +47,32 @@ class Cache:
 
     # --- filling
     def replace(self, listing: Listing) -> list[Change]:
-        """Take a new listing; returns (and tells subscribers) what changed against the old content."""
-        gone: list[Change] = []
-        uids = {taskset.metadata.uid for taskset in listing.tasksets}
-        task_keys = {(task.namespace, task.name) for task in listing.tasks}
-        node_names = {node.name for node in listing.nodes}
-        queue_names = {queue.name for queue in listing.queues}
-        stale: list[TaskSet | Task | Node | Queue | Board] = [
-            *(task for key, task in self.tasks.items() if key not in task_keys),
-            *(taskset for uid, taskset in self.tasksets.items() if uid not in uids),
-            *(node for name, node in self.nodes.items() if name not in node_names),
-            *(queue for name, queue in self.queues.items() if name not in queue_names),
-        ]
-        gone.extend(Change(revision=listing.revision, type="deleted", object=each) for each in stale)
+        """Take a new listing; returns (and tells subscribers) what differs from the old content."""
         self.priorities = {each.name: each for each in listing.priorities or DEFAULT_PRIORITIES}
-        present: Iterable[TaskSet | Task | Node | Queue | Board] = [
-            *listing.nodes,
-            *listing.queues,
-            *listing.tasksets,
-            *listing.tasks,
-            *listing.boards,
+        revision = listing.revision
+        changes = [
+            *(Change(revision=revision, type="deleted", object=each) for each in self._missing(listing)),
+            *(Change(revision=revision, type="put", object=each) for each in self._differing(listing)),
         ]
-        changes = gone + [Change(revision=listing.revision, type="put", object=each) for each in present]
         for change in changes:
             self.apply(change)
-        self.revision = listing.revision
+        self.revision = revision
         return changes
+
+    def _missing(self, listing: Listing) -> Iterator[Item]:
+        """Yield what is known and not listed any more; tasks first, so that no task lacks its TaskSet."""
+        yield from _absent(self.tasks, ((task.namespace, task.name) for task in listing.tasks))
+        yield from _absent(self.tasksets, (taskset.metadata.uid for taskset in listing.tasksets))
+        yield from _absent(self.nodes, (node.name for node in listing.nodes))
+        yield from _absent(self.queues, (queue.name for queue in listing.queues))
+
+    def _differing(self, listing: Listing) -> Iterator[Item]:
+        """Yield what is listed and not known so; TaskSets before their tasks."""
+        yield from (each for each in listing.nodes if self.nodes.get(each.name) != each)
+        yield from (each for each in listing.queues if self.queues.get(each.name) != each)
+        yield from (each for each in listing.tasksets if self.tasksets.get(each.metadata.uid) != each)
+        yield from (each for each in listing.tasks if self.tasks.get((each.namespace, each.name)) != each)
+        yield from (each for each in listing.boards if self.boards.get(each.queue) != each)
 
     def apply(self, change: Change) -> bool:
         """Take one change; returns False for one that is older than what is known."""
@@ -120,7 +124,7 @@ class Cache:
         """Return what the scheduler looks at."""
         if self._views is None:
             self._views = tuple(
-                NodeView(each.name, each.capacity, each.labels, each.ready and each.schedulable)
+                NodeView(each.name, usable(each), each.labels, each.ready and each.schedulable)
                 for each in sorted(self.nodes.values(), key=lambda node: node.name)
             )
         return Snapshot(self._views, self._usage.freeze(), dict(self.queues))
@@ -147,6 +151,9 @@ class Cache:
         return True
 
     def _put_task(self, task: Task) -> None:
+        named = self.tasks.get((task.namespace, task.name))
+        if named is not None and named.taskset_uid != task.taskset_uid:
+            self._drop_task(named)  # its deletion was not seen
         self.tasks[task.namespace, task.name] = task
         rows = self._tasks_of.setdefault(task.taskset_uid, {})
         known = rows.get(task.name)
@@ -182,6 +189,23 @@ class Cache:
             self._holding[uid] = after
             self._owner_of[uid] = owner
             self._usage.change(after, owner, 1)
+
+
+def _absent(known: Mapping[Key, Row], listed: Iterable[Key]) -> list[Row]:
+    keys = set(listed)
+    return [row for key, row in known.items() if key not in keys]
+
+
+def usable(node: Node) -> Amounts:
+    """Return a node's capacity without devices that are broken."""
+    devices = dict(node.capacity.devices)
+    for device in node.devices:
+        if not device.healthy and devices.get(device.type):
+            devices[device.type] -= 1
+    if devices == node.capacity.devices:
+        return node.capacity
+    capacity = node.capacity
+    return Amounts(cpu_millis=capacity.cpu_millis, memory_bytes=capacity.memory_bytes, devices=devices)
 
 
 def held_amounts(taskset: TaskSet, tasks: Iterable[Task]) -> dict[str, Amounts]:

@@ -15,22 +15,20 @@ from typing import Any
 import msgspec
 
 from octopus_hub.backends.base import Backend, Change, Gone
-from octopus_hub.control.apply import LEDGER, Apply, HookRefused, Recorder, failed_creation, with_conditions
+from octopus_hub.control.apply import Apply, HookRefused, Recorder, Replaced, failed_creation, with_conditions
 from octopus_hub.control.boards import boards
 from octopus_hub.control.cache import Cache
-from octopus_hub.control.ledger import load
 from octopus_hub.control.metrics import Metrics
+from octopus_hub.control.waiting import WaitingRoom
 from octopus_hub.control.workqueue import WorkQueue
 from octopus_hub.core import actions as act
-from octopus_hub.core.expand import needs
-from octopus_hub.core.lifecycle import advance, after_reason
+from octopus_hub.core.lifecycle import advance
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.schedule import schedule
-from octopus_hub.core.snapshot import Waiting
 from octopus_hub.model.errors import Conflict, NotFound, OctopusError
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import Queue
-from octopus_hub.model.status import Phase, Status
+from octopus_hub.model.status import Status
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
 from octopus_hub.plugins.hooks import Hooks
@@ -40,7 +38,9 @@ log = logging.getLogger(__name__)
 WORKERS = 64  # of which many may wait for slow hooks or disks at once
 STATUS_SECONDS = 1.0  # least time between writes of counts alone
 BOARD_SECONDS = 1.0
+CONFLICT_SECONDS = 1.0  # after a conflict, should the watch bring nothing
 EXPECTATION_SECONDS = 30.0  # unseen after this, list again
+RESYNC_SECONDS = 60.0  # all is listed again this often, should a change have been lost
 
 
 class Controller:
@@ -80,18 +80,20 @@ class Controller:
         self._seed = seed
         self._apply = Apply(backend, cache, recorder, self.metrics, hooks)
         self._queue = WorkQueue()
-        self._waiting: dict[str, Waiting | None] = {}  # uid -> what the scheduler sees; None: to be rendered again
+        self._waiting = WaitingRoom(cache, self._apply.expectations.outstanding)
         self._memo: Any = None
         self._dirty = asyncio.Event()
         self._written_at: dict[str, float] = {}
         self._dependents: dict[tuple[str, str], set[str]] = {}
-        self._boards_at = -BOARD_SECONDS
+        self._boards_at = float("-inf")
+        self._wake: asyncio.TimerHandle | None = None
+        self._resync: asyncio.Timeout | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._listed = asyncio.Event()
 
     async def start(self) -> None:
         """List, then watch and work in the background; returns when the cache is filled."""
-        self._apply.ledger = load(await self._backend.get_ledger(LEDGER))
+        await self._apply.begin()
         self._tasks = [asyncio.create_task(self._follow(), name="watch")]
         await self._listed.wait()
         self._tasks.append(asyncio.create_task(self._schedule_loop(), name="schedule"))
@@ -114,21 +116,43 @@ class Controller:
     async def _follow(self) -> None:
         while True:
             try:
-                listing = await self._backend.listing()
-                self._apply.expectations.clear()
-                for change in self.cache.replace(listing):
-                    self._notice(change)
-                for uid in self.cache.tasksets:
-                    self._notice_taskset(self.cache.tasksets[uid])
-                self._listed.set()
-                async for change in self._backend.watch(listing.revision):
-                    self.cache.apply(change)
-                    self._notice(change)
+                await self._watch_from(await self._list())
             except Gone:
                 log.info("the watch fell behind; listing again")
             except OctopusError as error:
                 log.error("the watch failed, listing again: %s", error)
                 await asyncio.sleep(1.0)
+            except Exception:
+                self.metrics.errors.labels("bug").inc()
+                log.exception("the watch failed, listing again")
+                await asyncio.sleep(1.0)
+
+    async def _list(self) -> int:
+        """Fill the cache and look at everything; returns the revision to watch from."""
+        listing = await self._backend.listing()
+        self._apply.expectations.clear()
+        for change in self.cache.replace(listing):
+            self._notice(change)
+        for taskset in self.cache.tasksets.values():
+            self._notice_taskset(taskset)
+        self._listed.set()
+        return listing.revision
+
+    async def _watch_from(self, revision: int) -> None:
+        """Take changes until it is time to list again."""
+        try:
+            async with asyncio.timeout(RESYNC_SECONDS) as self._resync:
+                async for change in self._backend.watch(revision):
+                    self.cache.apply(change)
+                    self._notice(change)
+        except TimeoutError:
+            return
+        finally:
+            self._resync = None
+
+    def _list_again(self) -> None:
+        if self._resync is not None and not self._resync.expired():
+            self._resync.reschedule(asyncio.get_running_loop().time())
 
     def _notice(self, change: Change) -> None:
         self._apply.expectations.see(change)
@@ -149,22 +173,15 @@ class Controller:
 
     def _notice_taskset(self, taskset: TaskSet) -> None:
         uid = taskset.metadata.uid
-        if taskset.status.phase.waiting:
-            known = self._waiting.get(uid)
-            if known is None or taskset.status.avoid or known.queued_at != _queued_at(taskset):
-                self._waiting[uid] = None
-            self._dirty.set()
-        elif self._waiting.pop(uid, _ABSENT) is not _ABSENT:
+        if self._waiting.note(taskset) or taskset.status.phase.terminal:
             self._dirty.set()
         for other in taskset.spec.after:
             self._dependents.setdefault((taskset.metadata.namespace, other.name), set()).add(uid)
-        if taskset.status.phase.terminal:
-            self._dirty.set()
         self._queue.add(uid)
 
     def _forget(self, taskset: TaskSet) -> None:
         uid = taskset.metadata.uid
-        self._waiting.pop(uid, None)
+        self._waiting.leave(uid)
         self._written_at.pop(uid, None)
         self._queue.forget(uid)
         self._dirty.set()
@@ -176,6 +193,9 @@ class Controller:
             self._dirty.clear()
             try:
                 await self._cycle()
+            except Replaced as error:
+                log.error("%s; it schedules no more", error)
+                return
             except OctopusError as error:
                 self.metrics.errors.labels(error.code).inc()
                 log.warning("scheduling is tried again: %s", error)
@@ -187,8 +207,9 @@ class Controller:
             await asyncio.sleep(0)  # let the workers see what was admitted before the next cycle
 
     async def _cycle(self) -> None:
+        self._apply.fence()
         now = self._clock()
-        waiting, withheld = self._gather()
+        waiting, withheld = self._waiting.gather()
         started = time.perf_counter()
         plan = schedule(self.cache.snapshot(), waiting, now, self._memo)
         self.metrics.schedule_seconds.observe(time.perf_counter() - started)
@@ -201,69 +222,32 @@ class Controller:
                 continue
             try:
                 await self._apply.admit(taskset, admission, now)
+            except Replaced:
+                raise
             except (Conflict, NotFound):
                 self._memo = None  # somebody wrote first; the watch brings it and wakes us again
-                self._dirty.set()
+                self._wake_schedule(CONFLICT_SECONDS)
                 continue
-            self._waiting.pop(admission.uid, None)
+            self._waiting.leave(admission.uid)
             self._queue.add(admission.uid)
         if plan.wake_at is not None:
             self._wake_schedule(max(0.01, plan.wake_at - now))
         await self._write_boards(plan.waits, withheld, now)
 
-    def _gather(self) -> tuple[list[Waiting], dict[str, Reason]]:
-        waiting: list[Waiting] = []
-        withheld: dict[str, Reason] = {}
-        for uid in list(self._waiting):
-            taskset = self.cache.tasksets.get(uid)
-            if taskset is None:
-                self._waiting.pop(uid, None)
-                continue
-            reason = self._withheld(taskset)
-            if reason is not None:
-                withheld[uid] = reason
-                continue
-            if taskset.status.phase is not Phase.QUEUED or self._apply.expectations.outstanding(uid):
-                continue
-            if any(not task.state.terminal for task in self.cache.tasks_of(uid)):
-                continue  # members of a withdrawn attempt are still dying
-            gang = self._waiting[uid] or self._render(taskset)
-            self._waiting[uid] = gang
-            waiting.append(gang)
-        return waiting, withheld
-
-    def _render(self, taskset: TaskSet) -> Waiting:
-        priority = self.cache.priorities.get(taskset.spec.priority)
-        return Waiting(
-            uid=taskset.metadata.uid,
-            namespace=taskset.metadata.namespace,
-            name=taskset.name,
-            owner=taskset.metadata.owner,
-            queue=taskset.spec.queue,
-            priority=priority.value if priority else 0,
-            queued_at=_queued_at(taskset),
-            needs=needs(taskset),
-            avoid={each.node: each.until for each in taskset.status.avoid},
-        )
-
-    def _withheld(self, taskset: TaskSet) -> Reason | None:
-        if taskset.spec.hold:
-            return Reason(code="Held", message=f"held; octopus release {taskset.name} lets it queue")
-        if not taskset.spec.after:
-            return None
-        namespace = taskset.metadata.namespace
-        others: dict[str, Phase | None] = {}
-        for after in taskset.spec.after:
-            uid = self.cache.by_key.get((namespace, after.name))
-            others[after.name] = self.cache.tasksets[uid].status.phase if uid else None
-        return after_reason(taskset, others)
-
     def _wake_schedule(self, delay_seconds: float) -> None:
-        asyncio.get_running_loop().call_later(delay_seconds, self._dirty.set)
+        """Schedule again after a delay; of several wishes the earliest counts, those after it are made again then."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay_seconds
+        if self._wake is not None and loop.time() < self._wake.when() <= due:
+            return
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake = loop.call_at(due, self._dirty.set)
 
     async def _write_boards(self, waits: Any, withheld: dict[str, Reason], now: float) -> None:
-        since = time.monotonic() - self._boards_at
-        waiting = [self.cache.tasksets[uid] for uid in self._waiting if uid in self.cache.tasksets]
+        moment = asyncio.get_running_loop().time()
+        since = moment - self._boards_at
+        waiting = self._waiting.tasksets()
         if since < BOARD_SECONDS and waiting:
             self._wake_schedule(BOARD_SECONDS - since)
             return
@@ -272,7 +256,7 @@ class Controller:
             self.metrics.waiting.labels(name).set(len(board.places))
             known = self.cache.boards.get(name)
             if known is None or known.places != board.places:
-                self._boards_at = time.monotonic()
+                self._boards_at = moment
                 await self._backend.put_board(board)
 
     # --- advance
@@ -282,6 +266,9 @@ class Controller:
             try:
                 await self._step(uid)
                 self._queue.forget(uid)
+            except Replaced as error:
+                log.error("%s; it writes no more", error)
+                return
             except (Conflict, NotFound) as error:
                 log.debug("looking again at %s: %s", uid, error)
                 self._queue.retry(uid)
@@ -300,7 +287,7 @@ class Controller:
         if taskset is None:
             return
         if self._apply.expectations.outstanding(uid):
-            self._queue.add_after(uid, EXPECTATION_SECONDS)
+            self._await_expected(uid)
             return
         now = self._clock()
         taskset = self._fail_dependent(taskset, now)
@@ -318,8 +305,15 @@ class Controller:
                 await self._creation_failed(taskset, action, error)
                 return
 
+    def _await_expected(self, uid: str) -> None:
+        left = EXPECTATION_SECONDS - self._apply.expectations.waited(uid, asyncio.get_running_loop().time())
+        if left <= 0:
+            log.warning("changes that were ordered were not seen; listing again")
+            self._list_again()
+        self._queue.add_after(uid, max(left, CONFLICT_SECONDS))
+
     async def _write(self, taskset: TaskSet, status: Status) -> TaskSet:
-        self._written_at[taskset.metadata.uid] = time.monotonic()
+        self._written_at[taskset.metadata.uid] = asyncio.get_running_loop().time()
         stored = await self._apply.write(taskset, status)
         if stored.status.phase.terminal and not taskset.status.phase.terminal:
             for uid in self._dependents.pop(stored.key, ()):
@@ -330,7 +324,8 @@ class Controller:
         """Counts alone are written once a second at most; everything else at once."""
         if _without_counts(taskset.status) != _without_counts(status):
             return True
-        since = time.monotonic() - self._written_at.get(taskset.metadata.uid, -STATUS_SECONDS)
+        last = self._written_at.get(taskset.metadata.uid, float("-inf"))
+        since = asyncio.get_running_loop().time() - last
         if since >= STATUS_SECONDS:
             return True
         self._queue.add_after(taskset.metadata.uid, STATUS_SECONDS - since)
@@ -338,7 +333,10 @@ class Controller:
 
     async def _creation_failed(self, taskset: TaskSet, action: act.CreateTasks, error: OctopusError) -> None:
         log.warning("the gang of %s could not be created: %s", taskset.name, error)
+        if isinstance(error, Replaced):
+            raise error
         now = self._clock()
+        taskset = self.cache.tasksets.get(taskset.metadata.uid, taskset)  # hooks may have written conditions
         rows = [*self.cache.tasks_of(taskset.metadata.uid)]
         rows.extend(failed_creation(taskset, member, error, now) for member in action.members)
         step = advance(taskset, rows, now, seed=self._seed)
@@ -353,20 +351,13 @@ class Controller:
         """A TaskSet whose ``after`` can no longer be fulfilled ends like a stopped one, and says why."""
         if not taskset.spec.after or not taskset.status.phase.waiting or taskset.metadata.stop_requested_at:
             return taskset
-        reason = self._withheld(taskset)
+        reason = self._waiting.withheld(taskset)
         if reason is None or reason.code != "DependencyFailed":
             return taskset
-        self._waiting.pop(taskset.metadata.uid, None)
+        self._waiting.leave(taskset.metadata.uid)
         metadata = msgspec.structs.replace(taskset.metadata, stop_requested_at=now)
         status = msgspec.structs.replace(taskset.status, reason=reason.code, message=reason.message)
         return msgspec.structs.replace(taskset, metadata=metadata, status=status)
-
-
-_ABSENT = object()
-
-
-def _queued_at(taskset: TaskSet) -> float:
-    return taskset.status.queued_at or taskset.metadata.created_at
 
 
 def _without_counts(status: Status) -> Status:

@@ -70,9 +70,12 @@ class WorkQueue:
             self._wakeup.append(waiter)
             try:
                 await waiter
-            finally:
+            except asyncio.CancelledError:
                 if waiter in self._wakeup:
                     self._wakeup.remove(waiter)
+                elif self._ready:
+                    self._wake_one()  # this one was woken for a key; another has to take it
+                raise
         key = self._ready.popleft()
         self._dirty.discard(key)
         self._held.add(key)
@@ -96,6 +99,9 @@ class WorkQueue:
 
     def _push(self, key: str) -> None:
         self._ready.append(key)
+        self._wake_one()
+
+    def _wake_one(self) -> None:
         while self._wakeup:
             waiter = self._wakeup.popleft()
             if not waiter.done():
