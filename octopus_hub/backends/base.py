@@ -7,7 +7,7 @@ has been validated by the model. Errors are :mod:`octopus_hub.model.errors` only
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -56,6 +56,9 @@ class Image(ApiStruct, frozen=True, kw_only=True):
     environment: Environment = Environment()
 
 
+Beside = Callable[[Record], Mapping[str, bytes]]  # further files of a record's folder by relative path; may block
+
+
 class Backend(Protocol):
     """See the module's docstring. ``namespace`` is a tenant (a hub user); ``name`` a TaskSet's or a task's name."""
 
@@ -90,9 +93,12 @@ class Backend(Protocol):
         """Replace the status if the stored version is ``version``; raises Conflict (stale), NotFound."""
 
     async def update_intent(
-        self, uid: str, *, stop: bool = False, delete: bool = False, hold: bool | None = None
+        self, uid: str, *, stop: bool = False, delete: bool = False, hold: bool | None = None, why: str = ""
     ) -> TaskSet:
-        """Set the user's wishes: stop, delete (sets the request times once), hold or release."""
+        """Set the user's wishes: stop, delete (sets the request times once), hold or release.
+
+        ``why`` is kept with a stop that its owner did not ask for.
+        """
 
     async def delete(self, uid: str) -> None:
         """Remove the TaskSet, its tasks' rows, folders and logs. Records, outputs and blobs of records stay."""
@@ -125,9 +131,7 @@ class Backend(Protocol):
     async def delete_tasks(self, names: Sequence[tuple[str, str]]) -> None:
         """Forget rows of ended tasks. Their logs stay until the TaskSet is deleted."""
 
-    def read_log(
-        self, namespace: str, task: str, *, offset: int = 0, follow: bool = False
-    ) -> AsyncIterator[bytes]:
+    def read_log(self, namespace: str, task: str, *, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:
         """Yield the kept log from byte ``offset`` on (-n: the last n bytes); with ``follow`` until the task ends."""
 
     async def collect_outputs(self, namespace: str, task: str, patterns: Sequence[str]) -> list[OutputFile]:
@@ -153,8 +157,11 @@ class Backend(Protocol):
         """Remove a secret; raises NotFound."""
 
     # --- records
-    async def put_record(self, record: Record) -> Record:
-        """Store the record of an attempt (replaces one of the same uid and attempt); returns it with its ``path``."""
+    async def put_record(self, record: Record, beside: Beside | None = None) -> Record:
+        """Store the record of an attempt (replaces one of the same uid and attempt); returns it with its ``path``.
+
+        A backend that keeps records as folders puts there what ``beside`` says, too; others never call it.
+        """
 
     async def list_records(self, namespace: str) -> list[Record]:
         """Return the namespace's records, newest first."""

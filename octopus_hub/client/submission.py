@@ -6,16 +6,18 @@ Called by :func:`octopus_hub.submit` and the command line.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from octopus_hub.client import archive as archives
+from octopus_hub.client import inputs
 from octopus_hub.client.archive import Archive
 from octopus_hub.client.gitstate import git_state
+from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.taskset import TaskSet, Workspace
 
 
@@ -33,6 +35,14 @@ class Submission:
     archive: Archive | None = None
     notices: list[str] = field(default_factory=list)
 
+    def tied(self, tie: Callable[[TaskSet], TaskSet]) -> Submission:
+        """Return it with the TaskSet's lifetime tied as ``client.lease.tie`` says; gives files back if that can't be."""
+        try:
+            return replace(self, taskset=tie(self.taskset))
+        except OctopusError:
+            self.close()
+            raise
+
     def close(self) -> None:
         """Give temporary files back."""
         if self.archive is not None:
@@ -46,11 +56,18 @@ class _Sink(Protocol):
 
 
 def prepare(taskset: TaskSet | Mapping[str, Any], workspace: str | os.PathLike[str] | None) -> Submission:
-    """Check a TaskSet and pack its workspace; raises InvalidSpec with every problem, TooLarge."""
+    """Check a TaskSet, hash its inputs, pack its workspace; raises InvalidSpec with every problem, TooLarge."""
     checked = TaskSet.parse(taskset.to_dict() if isinstance(taskset, TaskSet) else taskset)
+    hashed, notices = inputs.with_digests(checked.spec.inputs, Path(workspace or ".").expanduser())
+    done = _pack(_with(checked, inputs=hashed), workspace)
+    return Submission(done.taskset, done.archive, [*notices, *done.notices])
+
+
+def _pack(checked: TaskSet, workspace: str | os.PathLike[str] | None) -> Submission:
     wanted = checked.spec.workspace
     if workspace is None or not wanted.snapshot:
-        return Submission(_with_workspace(checked, Workspace(snapshot=False, digest=wanted.digest, git=wanted.git)))
+        stated = Workspace(snapshot=False, digest=wanted.digest, git=wanted.git)
+        return Submission(_with(checked, workspace=stated))
     if wanted.digest:
         return Submission(checked)
     folder = Path(workspace).expanduser()
@@ -58,7 +75,7 @@ def prepare(taskset: TaskSet | Mapping[str, Any], workspace: str | os.PathLike[s
         packed = archives.pack_home(folder)
         if packed is None:
             return Submission(
-                _with_workspace(checked, Workspace(snapshot=False)),
+                _with(checked, workspace=Workspace(snapshot=False)),
                 notices=[
                     f"no files were taken along: {folder.resolve()} is your home folder and holds more than a few "
                     "files; work in a folder of its own, or give workspace= (--workspace)"
@@ -70,7 +87,7 @@ def prepare(taskset: TaskSet | Mapping[str, Any], workspace: str | os.PathLike[s
     notices = [f"left out of the workspace, since it leads elsewhere: {link}" for link in packed.left_out[:10]]
     if len(packed.left_out) > len(notices):
         notices.append(f"and {len(packed.left_out) - len(notices)} more links of that kind")
-    return Submission(_with_workspace(checked, state), packed, notices)
+    return Submission(_with(checked, workspace=state), packed, notices)
 
 
 def create(client: _Sink, submission: Submission, *, key: str | None = None) -> TaskSet:
@@ -83,5 +100,5 @@ def create(client: _Sink, submission: Submission, *, key: str | None = None) -> 
         submission.close()
 
 
-def _with_workspace(taskset: TaskSet, workspace: Workspace) -> TaskSet:
-    return msgspec.structs.replace(taskset, spec=msgspec.structs.replace(taskset.spec, workspace=workspace))
+def _with(taskset: TaskSet, **changes: Any) -> TaskSet:
+    return msgspec.structs.replace(taskset, spec=msgspec.structs.replace(taskset.spec, **changes))

@@ -1,6 +1,7 @@
 """The run record: what ran, with what, what came out. Written at the end of every attempt, whatever its end.
 
-``schema_version`` grows when a field changes its meaning; readers accept every version up to their own.
+``schema_version`` grows when a field is added, removed or changes its meaning; readers accept every version up to
+their own (what an older version lacks has its default) and refuse a newer one with the way out.
 """
 
 from __future__ import annotations
@@ -55,6 +56,16 @@ class Environment(ApiStruct, frozen=True, kw_only=True):
     platform: str = ""
 
 
+class Cell(ApiStruct, frozen=True, kw_only=True):
+    """What one cell of a notebook run did, by our own ledger (papermill's metadata can't tell a dead kernel)."""
+
+    index: int  # in the notebook as submitted, from 0; -1: the parameters that were put in
+    status: str  # completed | failed | dead kernel | exited | interrupted
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: str = ""
+
+
 class Record(ApiStruct, frozen=True, kw_only=True):
     """The record of one attempt."""
 
@@ -76,7 +87,7 @@ class Record(ApiStruct, frozen=True, kw_only=True):
     git: dict[str, Any] | None = None
     environments: dict[str, Environment] = {}  # by role
     parameters: dict[str, Any] = {}
-    inputs: list[dict[str, Any]] = []
+    inputs: list[dict[str, Any]] = []  # uri, digest where it is known, note where the content is not vouched for
     seed: int | None = None
     queued_at: float | None = None
     admitted_at: float | None = None
@@ -86,5 +97,6 @@ class Record(ApiStruct, frozen=True, kw_only=True):
     tasks: list[TaskEnd] = []
     metrics: dict[str, float] = {}
     outputs: list[OutputFile] = []
+    cells: dict[str, list[Cell]] = {}  # by task, in the order they ran; of notebook runs
     product_version: str = ""
     path: str = ""  # folder of the record on the machine that keeps it

@@ -174,7 +174,7 @@ def _register_engine(ledger: Ledger) -> None:
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
 
-    class Client(PapermillNotebookClient):
+    class Client(PapermillNotebookClient):  # type: ignore[misc]
         def execute_cell(self, cell: Any, cell_index: int, *args: Any, **options: Any) -> Any:
             if cell.cell_type != "code" or not cell.source.strip():
                 return super().execute_cell(cell, cell_index, *args, **options)
@@ -195,7 +195,7 @@ def _register_engine(ledger: Ledger) -> None:
             ledger.end("completed")
             return done
 
-    class Engine(NBClientEngine):
+    class Engine(NBClientEngine):  # type: ignore[misc]
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
             _end_when_asked(ledger, nb_man)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
 from octopus_hub._version import __version__
 from octopus_hub.backends.base import Backend
 from octopus_hub.core.exits import classify
-from octopus_hub.model.errors import OctopusError
-from octopus_hub.model.record import Environment, OutputFile, Record, TaskEnd
-from octopus_hub.model.task import Task
+from octopus_hub.core.verdict import describe
+from octopus_hub.model.record import Record, TaskEnd
+from octopus_hub.model.status import Phase
+from octopus_hub.model.task import Task, TaskState
 from octopus_hub.model.taskset import TaskSet
+from octopus_hub.runs.capture import Captured, capture, last_attempts, stated_inputs, tasks_in_order
+
+NOT_ITS_FAULT = ("Stopped", "Preempted", "Evicted")
 
 log = logging.getLogger(__name__)
 
@@ -26,81 +31,100 @@ class RecordWriter:
 
     async def record(self, taskset: TaskSet, tasks: Sequence[Task], attempt: int) -> Record:
         """Collect outputs, then store the record; doing it again replaces it by an equal one."""
-        outputs, problems = await self._collect(taskset, tasks)
-        record = build(taskset, tasks, attempt, outputs, await self._environments(taskset))
-        if problems:
-            record = msgspec.structs.replace(record, message=" ".join([record.message, *problems]).strip())
-        return await self._backend.put_record(record)
-
-    async def _collect(self, taskset: TaskSet, tasks: Sequence[Task]) -> tuple[list[OutputFile], list[str]]:
-        found: list[OutputFile] = []
-        problems: list[str] = []
-        if not taskset.spec.outputs:
-            return found, problems
-        for task in sorted(tasks, key=lambda each: (each.role, each.index, each.attempt)):
-            try:
-                files = await self._backend.collect_outputs(task.namespace, task.name, taskset.spec.outputs)
-            except OctopusError as error:
-                log.warning("outputs of %s were not collected: %s", task.name, error)
-                problems.append(f"Outputs of {task.role} {task.index} were not collected: {error}")
-                continue
-            prefix = f"{task.role}-{task.index}"
-            found.extend(msgspec.structs.replace(file, path=f"{prefix}/{file.path}") for file in files)
-        return found, problems
-
-    async def _environments(self, taskset: TaskSet) -> dict[str, Environment]:
-        environments: dict[str, Environment] = {}
-        for role, digest in taskset.resolved.images.items():
-            try:
-                environments[role] = (await self._backend.resolve_image(digest)).environment
-            except OctopusError as error:
-                log.warning("the environment of %s can't be described: %s", role, error)
-                name = taskset.resolved.image_names.get(role, "")
-                environments[role] = Environment(image=name, digest=digest)
-        return environments
+        found = await capture(self._backend, taskset, tasks)
+        return await self._backend.put_record(build(taskset, tasks, attempt, found), beside)
 
 
-def build(
-    taskset: TaskSet,
-    tasks: Sequence[Task],
-    attempt: int,
-    outputs: list[OutputFile],
-    environments: dict[str, Environment],
-) -> Record:
+def beside(record: Record) -> Mapping[str, bytes]:
+    """Return the files that make the record's folder a research object crate; none where ``rocrate`` is missing.
+
+    Called in a worker thread by a backend that keeps records as folders.
+    """
+    try:
+        from octopus_hub.runs.crate import WORKSPACE, descriptions
+
+        return descriptions(record, code=Path(record.path, WORKSPACE).is_file())
+    except ModuleNotFoundError as error:
+        log.info("the record of %s has no ro-crate-metadata.json (%s); install octopus-hub[runs]", record.name, error)
+    except Exception:
+        log.exception("the record of %s is kept without its ro-crate-metadata.json", record.name)  # law 13 comes first
+    return {}
+
+
+def build(taskset: TaskSet, tasks: Sequence[Task], attempt: int, found: Captured) -> Record:
     """Return the record of an attempt; pure."""
-    status, spec, meta = taskset.status, taskset.spec, taskset.metadata
-    ends = [_end(task) for task in sorted(tasks, key=lambda each: (each.role, each.index, each.attempt))]
-    metrics = {name: value for task in tasks for name, value in task.metrics.items() if task.index == 0}
-    finished = max((task.finished_at for task in tasks if task.finished_at is not None), default=status.finished_at)
-    return Record(
+    spec, meta, resolved = taskset.spec, taskset.metadata, taskset.resolved
+    ends = [_end(task) for task in tasks_in_order(tasks)]
+    record = Record(
         namespace=meta.namespace,
         name=meta.name,
         uid=meta.uid,
         owner=meta.owner,
         attempt=attempt,
-        phase=status.phase,
+        phase=taskset.status.phase,
+        spec=msgspec.to_builtins(spec),
+        spec_digest=resolved.spec_digest,
+        resolved=msgspec.to_builtins(resolved),
+        workspace=spec.workspace.digest,
+        git=spec.workspace.git,
+        environments=found.environments,
+        parameters=spec.run.parameters if spec.run else {},
+        inputs=stated_inputs(spec.inputs),
+        seed=spec.seed,
+        timeline=taskset.status.timeline,
+        tasks=ends,
+        metrics=_metrics(taskset, tasks),
+        outputs=found.outputs,
+        cells=found.cells,
+        product_version=__version__,
+    )
+    ended = _ended(record, taskset, tasks) if attempt == taskset.status.attempt else _gone_by(record, taskset, tasks)
+    if found.problems:
+        words = [ended.message.rstrip(".") + "." if ended.message else "", *found.problems]
+        ended = msgspec.structs.replace(ended, message=" ".join(word for word in words if word))
+    return ended
+
+
+def _ended(record: Record, taskset: TaskSet, tasks: Sequence[Task]) -> Record:
+    """Complete the record of the attempt that the status speaks of."""
+    status = taskset.status
+    last = max((task.finished_at for task in tasks if task.finished_at is not None), default=status.finished_at)
+    return msgspec.structs.replace(
+        record,
         reason=status.reason,
         message=status.message,
         final=status.phase.terminal,
-        spec=msgspec.to_builtins(spec),
-        spec_digest=taskset.resolved.spec_digest,
-        resolved=msgspec.to_builtins(taskset.resolved),
-        workspace=spec.workspace.digest,
-        git=spec.workspace.git,
-        environments=environments,
-        parameters=spec.run.parameters if spec.run else {},
-        inputs=[msgspec.to_builtins(each) for each in spec.inputs],
-        seed=spec.seed,
         queued_at=status.queued_at,
         admitted_at=status.admitted_at,
         started_at=status.started_at or status.starting_at,
-        finished_at=status.finished_at if status.phase.terminal else finished,
-        timeline=status.timeline,
-        tasks=ends,
-        metrics=metrics,
-        outputs=outputs,
-        product_version=__version__,
+        finished_at=status.finished_at if status.phase.terminal else last,
     )
+
+
+def _gone_by(record: Record, taskset: TaskSet, tasks: Sequence[Task]) -> Record:
+    """Complete the record of an earlier attempt: the status speaks of the next one already, so its tasks have to tell."""
+    failed = [task for task in tasks if task.state is TaskState.FAILED]
+    own = [task for task in failed if task.end_reason not in NOT_ITS_FAULT]
+    first = min(own or failed, key=lambda task: (task.finished_at or 0.0, task.role, task.index), default=None)
+    return msgspec.structs.replace(
+        record,
+        phase=Phase.FAILED if own else Phase.STOPPED,
+        reason="TaskFailed" if own else "Stopped",
+        message=describe(first) if first else "its tasks left no trace",
+        final=False,
+        queued_at=taskset.status.queued_at,
+        started_at=min((task.started_at for task in tasks if task.started_at is not None), default=None),
+        finished_at=max((task.finished_at for task in tasks if task.finished_at is not None), default=None),
+    )
+
+
+def _metrics(taskset: TaskSet, tasks: Sequence[Task]) -> dict[str, float]:
+    """Return what the first task of each role reported last; the main role's word counts over the others'."""
+    order = [role.name for role in sorted(taskset.spec.roles, key=lambda role: role.main)]
+    latest = last_attempts(tasks)
+    first = [task for task in tasks if task.index == 0 and task.name in latest and task.role in order]
+    first.sort(key=lambda task: order.index(task.role))
+    return {name: value for task in first for name, value in task.metrics.items()}
 
 
 def _end(task: Task) -> TaskEnd:

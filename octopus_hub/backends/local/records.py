@@ -6,6 +6,7 @@ TaskSet; a later one of the same name gets a folder with a part of its uid. Call
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from octopus_hub.backends.base import Beside
 from octopus_hub.backends.local.prepare import safe_part
 from octopus_hub.backends.local.statefolder import disk_full
 from octopus_hub.backends.local.store import Store
@@ -22,6 +24,7 @@ from octopus_hub.model.errors import NotFound, OctopusError, StateError
 from octopus_hub.model.record import Record
 
 FILE = "record.json"
+WORKSPACE = "workspace.tar.gz"
 ReadLog = Callable[[str, str], AsyncIterator[bytes]]
 
 _log = logging.getLogger(__name__)
@@ -54,8 +57,8 @@ class Records:
         self._read_log = read_log
         self._clock = clock
 
-    async def put(self, record: Record) -> Record:
-        """Store a record with its outputs and logs beside it; ``record.json`` comes last and is replaced whole."""
+    async def put(self, record: Record, beside: Beside | None = None) -> Record:
+        """Store a record with its outputs, logs and workspace beside it; ``record.json`` comes last, replaced whole."""
         safe_part(record.namespace)
         folder = self._folder(record)
         stored = msgspec.structs.replace(record, path=str(folder))
@@ -63,6 +66,11 @@ class Records:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._place_outputs(stored, folder / "outputs")
             await self._place_logs(stored, folder)
+            self._place_workspace(stored, folder / WORKSPACE)
+            for name, content in (await asyncio.to_thread(beside, stored) if beside else {}).items():
+                target = folder.joinpath(*map(safe_part, name.split("/")))
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                write_whole(target, content)
             write_whole(folder / FILE, msgspec.json.format(msgspec.json.encode(stored), indent=2))
         except OSError as error:
             raise disk_full(self.root, error) from error
@@ -153,15 +161,13 @@ class Records:
         for output in record.outputs:
             target = folder.joinpath(*map(safe_part, output.path.split("/")))
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            source = self._blob_path(output.digest)
-            temporary = target.with_name(target.name[:200] + ".new")
-            temporary.unlink(missing_ok=True)
-            try:
-                os.link(source, temporary)  # blobs are read-only, so one copy does for both
-            except OSError:
-                shutil.copyfile(source, temporary)
-            os.replace(temporary, target)
-            temporary.unlink(missing_ok=True)  # renaming one link onto another of the same file leaves both
+            _link(self._blob_path(output.digest), target)
+
+    def _place_workspace(self, record: Record, target: Path) -> None:
+        """Put the code beside the record, so that the folder alone can run again; a pruned one is no reason to fail."""
+        if record.workspace:
+            with contextlib.suppress(NotFound):
+                _link(self._blob_path(record.workspace), target)
 
     async def _place_logs(self, record: Record, folder: Path) -> None:
         for task in record.tasks:
@@ -177,6 +183,18 @@ class Records:
             if written or not target.exists():  # repeated after the task's folder went: what was kept stays
                 os.replace(temporary, target)
             temporary.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Put a blob's file at another place, too."""
+    temporary = target.with_name(target.name[:200] + ".new")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)  # blobs are read-only, so one copy does for both
+    except OSError:
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # renaming one link onto another of the same file leaves both
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from octopus_hub.backends.local.outputs import last_metrics
 from octopus_hub.backends.local.prepare import METRICS
 from octopus_hub.model.task import Task, TaskState, Usage
+
+MESSAGE = ".octopus/message"  # below the work folder: one sentence of the task about its failure
+MESSAGE_BYTES = 1000
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def ending(folder: Path, task: Task, end: dict[str, Any], now: float) -> dict[st
         "exit_code": end.get("exit_code"),
         "signal": end.get("signal"),
         "end_reason": end.get("end_reason", ""),
-        "message": end.get("message", ""),
+        "message": end.get("message", "") or ("" if ok else said(folder / "work" / MESSAGE)),
         "usage": Usage(
             peak_memory_bytes=max(int(end.get("peak_memory_bytes", 0)), task.usage.peak_memory_bytes),
             cpu_seconds=max(float(end.get("cpu_seconds", 0)), task.usage.cpu_seconds),
@@ -64,6 +68,19 @@ def ending(folder: Path, task: Task, end: dict[str, Any], now: float) -> dict[st
         "log_bytes": max(int(end.get("log_bytes", 0)), task.log_bytes),
         "metrics": last_metrics(folder / "work" / METRICS) or task.metrics,
     }
+
+
+def said(path: Path) -> str:
+    """Return what a failed task says about its own end: the first line of a file that it wrote, "" if there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return ""
+        lines = file.read(MESSAGE_BYTES).decode(errors="replace").strip().splitlines()
+    return "".join(sign if sign.isprintable() else " " for sign in lines[0]) if lines else ""
 
 
 def measured(folder: Path) -> dict[str, Any]:
