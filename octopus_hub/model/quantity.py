@@ -68,7 +68,7 @@ def _scaled(text: str, unit: int, most: int, what: str, ways: str) -> int:
         above, below = (above * 10**power, below) if power >= 0 else (above, below * 10**-power)
     if sign == "-" and above:
         raise InvalidSpec(f"{_shown(text)} is negative; {what} is zero or more, such as {ways}")
-    size = -(-above // below)
+    size: int = -(-above // below)
     if size > most:
         raise InvalidSpec(f"{_shown(text)} is too large for {what}; write {ways}")
     return size
@@ -76,7 +76,16 @@ def _scaled(text: str, unit: int, most: int, what: str, ways: str) -> int:
 
 def _unit_hint(suffix: str) -> str:
     """Say what is wrong with a unit; most wrong ones are a right one in other letters."""
-    near = {"b": "no unit means bytes", "g": "G", "gb": "G", "gib": "Gi", "gi": "Gi", "mb": "M", "mib": "Mi", "mi": "Mi"}
+    near = {
+        "b": "no unit means bytes",
+        "g": "G",
+        "gb": "G",
+        "gib": "Gi",
+        "gi": "Gi",
+        "mb": "M",
+        "mib": "Mi",
+        "mi": "Mi",
+    }
     near |= {"kb": "k", "kib": "Ki", "ki": "Ki", "tb": "T", "tib": "Ti", "ti": "Ti", "t": "T", "pi": "Pi", "p": "P"}
     hint = near.get(suffix.lower())
     if hint is None:

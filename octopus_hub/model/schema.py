@@ -1,4 +1,8 @@
-"""JSON Schemas of API objects, made from the model. Pure; used by the service, the command line and the generator."""
+"""JSON Schemas of API objects, made from the model. Pure; used by the service, the command line and the generator.
+
+The schema of a TaskSet is that of a user's document: it says what ``model.parse`` accepts, as far as JSON Schema can.
+Those of the other kinds say what the service answers.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import PriorityClass, Queue
 from octopus_hub.model.record import Record
+from octopus_hub.model.rules import TASKSET
 from octopus_hub.model.status import Board
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import API_VERSION, TaskSet
@@ -28,5 +33,8 @@ def json_schema(kind: str = "TaskSet") -> dict[str, Any]:
     name = known.get(kind.lower())
     if name is None:
         raise InvalidSpec(f"there is no schema of {kind}; there are {', '.join(sorted(KINDS))}")
-    schema: dict[str, Any] = msgspec.json.schema(KINDS[name])
-    return {"$schema": DIALECT, "$id": f"{API_VERSION}/{name}", **schema}
+    header = {"$schema": DIALECT, "$id": f"{API_VERSION}/{name}"}
+    if name == "TaskSet":
+        definitions: dict[str, Any] = {}
+        return {**header, **TASKSET.schema(definitions), "$defs": definitions}
+    return {**header, **msgspec.json.schema(KINDS[name])}

@@ -173,6 +173,7 @@ class Lifetime(ApiStruct, frozen=True, kw_only=True):
     max_runtime_seconds: float | None = None  # it is stopped and has failed after so long
     ttl_seconds_after_finished: float | None = None  # it is deleted so long after its end; its records stay
     idle: Idle | None = None  # what happens when its devices idle
+    lease: str = ""  # of the server or kernel it is tied to; set by the client
 
 
 class PreemptionSpec(ApiStruct, frozen=True, kw_only=True):
@@ -217,6 +218,7 @@ class Metadata(ApiStruct, frozen=True, kw_only=True):
     owner: str = ""  # hub user name
     exact_name: bool = False  # a taken name is a conflict instead of getting a suffix
     stop_requested_at: float | None = None  # Unix seconds
+    stop_reason: str = ""  # in words, when it was not its owner who asked
     deletion_requested_at: float | None = None  # Unix seconds
     version: int = 0  # grows at each stored change
 
@@ -307,9 +309,8 @@ def _flatten_role(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, An
     if flat:
         if "resources" in full:
             raise TypeError(f"give resources= or {', '.join(flat)}=, not both")
-        full["resources"] = Resources(
-            **{key: str(value) if key != "devices" else dict(value) for key, value in flat.items()}
-        )
+        given: dict[str, Any] = {key: dict(flat[key]) if key == "devices" else str(flat[key]) for key in flat}
+        full["resources"] = Resources(**given)
     return full
 
 
