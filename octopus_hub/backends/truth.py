@@ -136,6 +136,7 @@ class Truth:
             uid=str(uuid.uuid4()),
             created_at=now,
             stop_requested_at=None,
+            stop_reason="",
             deletion_requested_at=None,
             version=1,
         )
@@ -171,13 +172,15 @@ class Truth:
         )
         return stored
 
-    def update_intent(self, uid: str, *, stop: bool = False, delete: bool = False, hold: bool | None = None) -> TaskSet:
+    def update_intent(
+        self, uid: str, *, stop: bool = False, delete: bool = False, hold: bool | None = None, why: str = ""
+    ) -> TaskSet:
         """Set the user's wishes; what is set already stays as it is."""
         taskset = self.get(uid)
         now = self._clock()
         metadata, spec = taskset.metadata, taskset.spec
         if stop and metadata.stop_requested_at is None:
-            metadata = replace(metadata, stop_requested_at=now)
+            metadata = replace(metadata, stop_requested_at=now, stop_reason=why)
         if delete and metadata.deletion_requested_at is None:
             metadata = replace(metadata, deletion_requested_at=now)
         if hold is not None and hold != spec.hold:

@@ -11,7 +11,7 @@ from typing import Any
 from octopus_hub.cli import exits, show
 from octopus_hub.cli.following import finish
 from octopus_hub.cli.naming import pairs
-from octopus_hub.client import jobtext, submission
+from octopus_hub.client import jobtext, lease, submission
 from octopus_hub.client.connection import find_connection
 from octopus_hub.client.documents import load_documents
 from octopus_hub.client.job import Job
@@ -31,7 +31,7 @@ def submit(arguments: Namespace) -> int:
     with Client() as client:
         jobs = []
         for taskset in tasksets:
-            prepared = submission.prepare(taskset, workspace)
+            prepared = submission.prepare(taskset, workspace).tied(_tie)
             jobs.append(Job(client, TaskSetView(taskset=submission.create(client, prepared))))
             for notice in prepared.notices:
                 show.note(notice)
@@ -79,7 +79,7 @@ def import_seed(arguments: Namespace) -> int:
         return exits.OK
     with Client() as client:
         for result in results:
-            prepared = submission.prepare(result.taskset, arguments.workspace)
+            prepared = submission.prepare(result.taskset, arguments.workspace).tied(_tie)
             job = Job(client, TaskSetView(taskset=submission.create(client, prepared)))
             show.write(f"submitted {job.name}\n")
     return exits.OK
@@ -172,6 +172,10 @@ def _documents_of(arguments: Namespace) -> list[dict[str, Any]]:
     if not arguments.name or not arguments.command_line:
         raise InvalidSpec("give a file, or --name NAME and the command after --: octopus submit --name NAME -- COMMAND")
     return [flat_document(arguments)]
+
+
+def _tie(taskset: TaskSet) -> TaskSet:
+    return lease.tie(taskset, kernel=False)
 
 
 def _submitted(job: Job, style: str) -> None:

@@ -147,6 +147,11 @@ def stream(namespace: str = "", name: str = "") -> Call[bytes]:
     return Call("GET", "/stream", bytes, params=params, headers=_accept("text/event-stream"))
 
 
+def hold_lease(lease: str) -> Call[bytes]:
+    """Hold a lease while the answer is read: TaskSets tied to it live so long."""
+    return Call("GET", f"/leases/{_part(lease)}", bytes, headers=_accept("text/event-stream"))
+
+
 # --- the cluster
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from octopus_hub.client import jobtext, submission
+from octopus_hub.client import jobtext, lease, submission
 from octopus_hub.client.calls import LogQuery
 from octopus_hub.client.connection import find_connection
 from octopus_hub.client.failures import TaskSetFailed, WaitTimeout
@@ -61,8 +61,9 @@ def submit(
     InvalidSpec, TooLarge, Refused, Unavailable
     """
     used = client or default_client()
-    prepared = submission.prepare(taskset, workspace)
+    prepared = submission.prepare(taskset, workspace).tied(lease.tie)
     created = submission.create(used, prepared)
+    lease.hold(used, created)
     for notice in prepared.notices:
         warnings.warn(notice, stacklevel=2)
     job = Job(used, TaskSetView(taskset=created))

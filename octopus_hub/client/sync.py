@@ -132,6 +132,11 @@ class Client:
                     if frame is not None:
                         yield frame
 
+    def lease(self, lease: str) -> Iterator[bytes]:
+        """Hold a lease while this is iterated; raises Unavailable when the connection breaks."""
+        with self._open(calls.hold_lease(lease), transport.STREAM_TIMEOUT) as chunks:
+            yield from chunks
+
     # --- the cluster
 
     def nodes(self) -> Nodes:

@@ -36,6 +36,8 @@ def requested_stop(draft: Draft) -> End | None:
         return ("Stopped", draft.old.reason, draft.old.message)
     if metadata.stop_requested_at is None:
         return ("Stopped", "DeletionRequested", "it was deleted while it was not finished")
+    if metadata.stop_reason:
+        return ("Stopped", "LifetimeEnded", metadata.stop_reason)
     return ("Stopped", "StopRequested", "stopped as asked")
 
 

@@ -123,6 +123,7 @@ def error_classes() -> dict[str, type[OctopusError]]:
     stack: list[type[OctopusError]] = [OctopusError]
     while stack:
         cls = stack.pop()
-        found[cls.code] = cls
+        if "code" in vars(cls):  # a subclass without a code of its own is told as its parent
+            found[cls.code] = cls
         stack.extend(cls.__subclasses__())
     return found

@@ -69,6 +69,7 @@ ROUTES: tuple[Route, ...] = (
         ("role", "index", "attempt", "follow", "tail"), "", "text/plain",
     ),
     Route("GET", "/stream", "stream", "Snapshot and deltas as events", READ, ("namespace", "name"), "", "text/event-stream"),
+    Route("GET", "/leases/{lease}", "holdLease", "Hold a lease: TaskSets tied to it live while this is open", WRITE, (), "", "text/event-stream"),
     Route("GET", "/nodes", "listNodes", "Nodes with capacity, devices and use", READ, (), "", "NodeList"),
     Route("GET", "/queues", "listQueues", "Queues with usage and board", READ, (), "", "QueueList"),
     Route("GET", "/priorities", "listPriorities", "Priority classes", READ, (), "", "PriorityList"),

@@ -19,11 +19,13 @@ from octopus_hub.service.blobs import BlobAccess
 from octopus_hub.service.context import Service
 from octopus_hub.service.handler import ApiHandler, UnknownPath
 from octopus_hub.service.identity import Authenticator
+from octopus_hub.service.leases import Leases
 from octopus_hub.service.limits import Buckets, Slots
 from octopus_hub.service.routes import (
     about,
     cluster,
     content,
+    leases,
     logs,
     pages,
     probes,
@@ -49,6 +51,7 @@ HANDLERS: tuple[type[ApiHandler], ...] = (
     tasksets.Release,
     logs.Logs,
     streaming.Events,
+    leases.Lease,
     cluster.Nodes,
     cluster.Queues,
     cluster.Priorities,
@@ -115,6 +118,7 @@ def make_app(
         requests=Buckets(settings.requests_per_second, settings.burst, clock),
         failures=Buckets(settings.failures_per_second, settings.failure_burst, clock),
         slots=Slots(settings.streams_per_user),
+        leases=Leases(backend, cache, settings.lease_seconds),
     )
     context = {"service": service}
     specs = [URLSpec(pattern_of(handler, settings), handler, context) for handler in HANDLERS]

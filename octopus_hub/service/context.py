@@ -8,6 +8,7 @@ from octopus_hub.backends.base import Backend
 from octopus_hub.control.cache import Cache
 from octopus_hub.service.blobs import BlobAccess
 from octopus_hub.service.identity import Authenticator
+from octopus_hub.service.leases import Leases
 from octopus_hub.service.limits import Buckets, Slots
 from octopus_hub.service.runs import Runs
 from octopus_hub.service.settings import ServiceSettings
@@ -30,7 +31,9 @@ class Service:
     requests: Buckets
     failures: Buckets
     slots: Slots
+    leases: Leases
 
     def close(self) -> None:
         """End every stream; the application answers nothing useful after that."""
+        self.leases.close()
         self.streams.close()

@@ -42,6 +42,8 @@ class ServiceSettings:
         A long answer looks at its token again after this; with the token cache of 30 s, a revoked one ends within 60 s.
     write_seconds : float
         A reader that takes none of a frame for so long is dropped.
+    lease_seconds : float
+        A TaskSet tied to a kernel or server is stopped when nobody held its lease for so long: time for a reconnect.
     caught_up_seconds : float
         Longest wait for the cache to show what was just written, so that a user reads his own writes.
     image_names : tuple of str
@@ -68,6 +70,7 @@ class ServiceSettings:
     keep_alive_seconds: float = 15.0
     recheck_seconds: float = 25.0
     write_seconds: float = 10.0
+    lease_seconds: float = 60.0
     caught_up_seconds: float = 1.0
     image_names: tuple[str, ...] = ()
     metrics: CollectorRegistry | None = None

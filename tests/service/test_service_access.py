@@ -70,7 +70,9 @@ def test_every_reference_of_the_document_leads_somewhere() -> None:
 
 def _url(route: Route, running: Running) -> str:
     path = (
-        route.path.format_map({"ns": "-", "name": "absent", "digest": "sha256:" + "0" * 64, "kind": "taskset"})
+        route.path.format_map(
+            {"ns": "-", "name": "absent", "digest": "sha256:" + "0" * 64, "kind": "taskset", "lease": "held-1"}
+        )
         if "{" in route.path
         else route.path
     )

@@ -164,7 +164,7 @@ async def test_a_user_has_a_bounded_number_of_open_tasksets() -> None:
 async def test_list_filters_by_phase_and_label(service: Running) -> None:
     client = service.client("alice-token")
     sent = document("held", hold=True)
-    sent["metadata"]["labels"] = {"team": "vision", "kind": "a=b"}
+    sent["metadata"]["labels"] = {"team": "vision", "kind": "a.b"}
     await client.post("tasksets", json=sent)
     await submit(service, name="plain")
 
