@@ -303,10 +303,8 @@ class Job:
 
     def _ipython_display_(self) -> None:
         """Show the live view in a kernel that has the widgets; otherwise IPython takes the text."""
-        view = _live_view(self)
-        if view is None:
+        if not _shown_live(self):
             raise NotImplementedError
-        importlib.import_module("IPython.display").display(view)
 
 
 class Outputs:
@@ -384,12 +382,13 @@ def choose_role(taskset: TaskSet, role: str | None) -> str:
     raise InvalidSpec(f"{taskset.name} has the roles {', '.join(names)}; say which")
 
 
-def _live_view(job: Job) -> Any:
-    """Return the widget, or None where there is no kernel, no widgets package, or it can't be made."""
+def _shown_live(job: Job) -> bool:
+    """Show the widget; False where there is no kernel, no widgets package, or it can't be made."""
     try:
         shell = importlib.import_module("IPython").get_ipython()
         if shell is None or not hasattr(shell, "kernel"):
-            return None
-        return importlib.import_module("octopus_widgets").GangView(job)
+            return False
+        importlib.import_module("octopus_widgets").show(job)
     except Exception:
-        return None  # the text says the same; a view must never be what stops a user
+        return False  # the text says the same; a view must never be what stops a user
+    return True
