@@ -11,24 +11,74 @@ import msgspec
 from octopus_hub.cli import exits, show
 from octopus_hub.cli.following import finish
 from octopus_hub.cli.naming import namespace_and_name
-from octopus_hub.client import jobtext
+from octopus_hub.client import archive as archives
+from octopus_hub.client import inputs, jobtext
 from octopus_hub.client.job import Job
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import TaskSetView
-from octopus_hub.model.errors import InvalidSpec
+from octopus_hub.model.errors import InvalidSpec, NotFound
 from octopus_hub.model.record import RECORD_SCHEMA_VERSION, Record
+from octopus_hub.model.taskset import Spec
+from octopus_hub.runs.compare import compare, render
 
 
 def replay(arguments: Namespace) -> int:
-    """``octopus replay``."""
+    """``octopus replay``: check what can be checked here, run it again, with ``--watch`` say what differs at the end."""
     with Client() as client:
-        created = client.replay(read_record(arguments.record))
+        given = read_record(arguments.record)
+        original = given if isinstance(given, Record) else client.record(**given)
+        _inputs_unchanged(original)
+        _take_code_along(client, original, Path(arguments.record).expanduser())
+        created = client.replay(given)
         job = Job(client, TaskSetView(taskset=created))
         if arguments.format == "table":
             show.write(f"submitted {created.name}\n")
         else:
             _show_one(job, arguments.format)
-        return finish(job) if arguments.watch else exits.OK
+        if not arguments.watch:
+            return exits.OK
+        code = finish(job)
+        _tell_differences(original, job, arguments.format)
+        return code
+
+
+def _inputs_unchanged(record: Record) -> None:
+    """Raise InvalidSpec if inputs that this account can read are not what they were."""
+    spec = msgspec.convert(record.spec, Spec)
+    problems = inputs.changes(spec.inputs)
+    if problems:
+        raise InvalidSpec(
+            f"{record.name} can't be replayed as it ran: {problems[0]}; put the input back, or submit the TaskSet anew",
+            problems,
+        )
+
+
+def _take_code_along(client: Client, record: Record, place: Path) -> None:
+    """Upload the code that lies beside a record's file, should the service not have it (any more)."""
+    packed = (place if place.is_dir() else place.parent) / "workspace.tar.gz"
+    if not record.workspace or not place.exists() or not packed.is_file() or client.has_blob(record.workspace):
+        return
+    archive = archives.read(packed)
+    try:
+        if archive.digest != record.workspace:
+            raise InvalidSpec(
+                f"{packed} is not the code of this record: it has {archive.digest}, not {record.workspace}"
+            )
+        client.upload(archive)
+    finally:
+        archive.close()
+
+
+def _tell_differences(original: Record, job: Job, style: str) -> None:
+    try:
+        text = render(compare(original, job.record))
+    except NotFound:
+        show.note(f"{job.name} left no record to compare: it ended before it started")
+        return
+    if style == "table":
+        show.write(f"{text}\n")
+    else:
+        show.note(text)
 
 
 def list_(arguments: Namespace) -> int:
