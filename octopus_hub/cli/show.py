@@ -47,9 +47,9 @@ def show_document(document: Any, style: str) -> None:
     if style == "json":
         write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         return
-    import yaml
+    from octopus_hub.client.documents import dump_document
 
-    write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120))
+    write(dump_document(document))
 
 
 def write(text: str) -> None:
