@@ -64,12 +64,6 @@ class Outbox:
     async def take(self) -> bytes:
         """Return the next message, when there is one."""
         while True:
-            if self._pong:
-                self._pong = False
-                return PONG
-            if self._status:
-                status, self._status = self._status, b""
-                return status
             if self._whole:
                 self._whole = False
                 return self._snapshot()
@@ -77,5 +71,11 @@ class Outbox:
                 frame = self._frames.popleft()
                 self._bytes -= len(frame)
                 return frame
+            if self._status:  # after the frames that came before it: a page takes a frame for a sign of life
+                status, self._status = self._status, b""
+                return status
+            if self._pong:
+                self._pong = False
+                return PONG
             self._wake.clear()
             await self._wake.wait()

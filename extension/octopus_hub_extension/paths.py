@@ -4,8 +4,8 @@ A path is never passed on as it came: its segments are decoded once, held agains
 may be, and written anew, so that no spelling of dots and slashes reaches anything else. The same for the query, which
 would otherwise carry this server's own ``token`` and ``_xsrf``.
 
-Left out: ``/stream`` (a page has the WebSocket instead, and the server one stream for all) and ``/blobs`` (archives of
-workspaces, which kernels and shells send).
+Left out: ``/stream`` (a page has the WebSocket instead, and the server one stream for all), ``/blobs`` and ``/leases``
+(archives of workspaces and signs of life, which kernels and shells send).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from octopus_hub.model.answers import Removed
-from octopus_hub.model.status import Phase
+from octopus_hub.model.status import Phase, Status
 
 _WAITING = frozenset(phase.value for phase in Phase if phase.waiting)
 
@@ -28,7 +28,7 @@ class _Meta(msgspec.Struct, frozen=True):
 
 
 class _Status(msgspec.Struct, frozen=True):
-    phase: str = ""
+    phase: str = Status().phase.value  # defaults are left out on the wire
 
 
 class _TaskSet(msgspec.Struct, frozen=True):
