@@ -165,7 +165,9 @@ class Engine:
                 public_base=self._hub.public_base,
             )
         authenticator = Authenticator(LocalToken(token, self.user), hub)
-        app = make_app(settings, self.backend, self.cache, registry, Archives(self.backend), authenticator)
+        app = make_app(
+            settings, self.backend, self.cache, registry, Archives(self.backend, registry.resolve), authenticator
+        )
         server = make_server(app)
         sockets = bind_sockets(self.port, LOOPBACK)
         self.port = int(sockets[0].getsockname()[1])
