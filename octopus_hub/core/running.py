@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from octopus_hub.core import idle
 from octopus_hub.core.counts import started
 from octopus_hub.core.draft import Draft
 from octopus_hub.core.members import all_members, successors
@@ -42,6 +43,8 @@ def look_at_running(draft: Draft) -> None:
     outcomes = judge_roles(draft.rows, draft.known)
     if _ended(draft, outcomes):
         return
+    if idle.ended(draft):
+        return
     draft.stop([task for task in draft.rows.strays if not task.state.terminal])
     if any(outcome.judged.gang for outcome in outcomes):
         _begin_gang_restart(draft, outcomes)
@@ -76,6 +79,7 @@ def next_attempt(draft: Draft) -> None:
         restart_scope="",
         verdict=None,
         finished_at=None,
+        idle_since=None,
     )
     draft.create(all_members(draft.rows))
     draft.enter(Phase.STARTING, "Starting")

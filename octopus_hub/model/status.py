@@ -124,6 +124,7 @@ class Status(ApiStruct, frozen=True, kw_only=True):
     stopping_at: float | None = None
     avoid: list[Avoid] = []
     bind_failures: int = 0
+    idle_since: float | None = None  # its devices have been below ``lifetime.idle.utilBelowPercent`` since then
     preempted_by: str = ""
     recorded_attempt: int = 0  # attempts whose record stands
     record: str = ""  # where the last attempt's record stands

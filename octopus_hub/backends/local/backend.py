@@ -367,6 +367,7 @@ class LocalBackend:
             if device.type == descriptor.name and device.id in self._discovered
         ]
         seen = {device.id: device for device in await asyncio.to_thread(discovery.observe, descriptor, known)}
+        self._runner.devices_observed(seen)
         for node in list(self._truth.nodes.values()):
             now = [seen.get(device.id, device) for device in node.devices]
             if now != node.devices:

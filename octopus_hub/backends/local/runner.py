@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from octopus_hub.backends.local.limits import Cgroups
 from octopus_hub.backends.local.prepare import EnvironmentPaths, Layout, Prepared, prepare
 from octopus_hub.backends.local.taskfiles import read_json, write_json
 from octopus_hub.model.errors import InvalidSpec, OctopusError
+from octopus_hub.model.node import Device
 from octopus_hub.model.task import Task, TaskState
 
 __all__ = ["EnvironmentPaths", "Prepared", "Runner"]
@@ -367,6 +368,22 @@ class Runner:
 
     # --- looking from time to time
 
+    def devices_observed(self, devices: Mapping[str, Device]) -> None:
+        """Tell the running tasks' rows how much their devices (by id) are used."""
+        for live in list(self._live.values()):
+            held = [devices[each] for ids in live.task.devices.values() for each in ids if each in devices]
+            if live.task.state is not TaskState.RUNNING or not held:
+                continue
+            usage = msgspec.structs.replace(
+                live.task.usage,
+                device_percent={each.id: each.percent for each in held if each.percent is not None},
+                device_memory_bytes={
+                    each.id: each.used_memory_bytes for each in held if each.used_memory_bytes is not None
+                },
+            )
+            if usage != live.task.usage:
+                self._tell(live, usage=usage)
+
     async def _sampler(self) -> None:
         """Read what parents measured, in proportion to the number of tasks: idle costs nothing."""
         while True:
@@ -375,7 +392,7 @@ class Runner:
                 if live.task.state is TaskState.RUNNING and (stamp := taskfiles.stamp(live.folder)) != live.sampled:
                     live.sampled = stamp
                     with _logged(live):
-                        self._tell(live, **taskfiles.measured(live.folder))
+                        self._tell(live, **taskfiles.measured(live.folder, live.task.usage))
 
     async def _rescanner(self) -> None:
         """Level, not edge: look at every task's files now and then, should a wake-up have been lost."""

@@ -83,13 +83,15 @@ def said(path: Path) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in lines[0]) if lines else ""
 
 
-def measured(folder: Path) -> dict[str, Any]:
-    """Return what the parent and the task itself reported of a running task."""
+def measured(folder: Path, before: Usage) -> dict[str, Any]:
+    """Return what the parent and the task itself reported of a running task; the use of devices is others' matter."""
     found = read_json(folder / "usage.json")
     usage = Usage(
         memory_bytes=int(found.get("memory_bytes", 0)),
         peak_memory_bytes=int(found.get("peak_memory_bytes", 0)),
         cpu_seconds=float(found.get("cpu_seconds", 0)),
+        device_percent=before.device_percent,
+        device_memory_bytes=before.device_memory_bytes,
     )
     metrics = last_metrics(folder / "work" / METRICS)
     return {"usage": usage, "log_bytes": int(found.get("log_bytes", 0)), "metrics": metrics}
