@@ -14,7 +14,7 @@ import msgspec
 from octopus_hub.model.amounts import Amounts, total
 from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.descriptor import Descriptors
-from octopus_hub.model.flat import FlatMeta
+from octopus_hub.model.flat import FlatMeta, known_fields, plain_value
 from octopus_hub.model.quantity import parse_cpu, parse_memory
 from octopus_hub.model.status import Status
 
@@ -287,8 +287,8 @@ class TaskSet(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
         return total(role.resources.amounts().times(role.count) for role in self.spec.roles)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the wire form as plain data."""
-        data: dict[str, Any] = msgspec.to_builtins(self)
+        """Return the wire form as plain data; paths become texts, numbers of other libraries plain numbers."""
+        data: dict[str, Any] = msgspec.to_builtins(self, enc_hook=plain_value)
         return {"apiVersion": self.api_version, "kind": self.kind, **data}
 
     @classmethod
@@ -301,6 +301,7 @@ class TaskSet(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
 
 _ROLE_RESOURCE_KEYS = ("cpu", "memory", "devices", "shm")
 _SPEC_KEYS = frozenset(Spec.__struct_fields__)
+_FLAT_METADATA = ("name", "labels", "annotations", "exact_name")
 
 
 def _flatten_role(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -311,7 +312,7 @@ def _flatten_role(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, An
             raise TypeError(f"give resources= or {', '.join(flat)}=, not both")
         given: dict[str, Any] = {key: dict(flat[key]) if key == "devices" else str(flat[key]) for key in flat}
         full["resources"] = Resources(**given)
-    return full
+    return known_fields(Role, full, _ROLE_RESOURCE_KEYS)
 
 
 def _flatten_taskset(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -321,12 +322,12 @@ def _flatten_taskset(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
         if "spec" in named:
             raise TypeError(f"give spec= or {', '.join(flat)}=, not both")
         named["spec"] = Spec(**flat)
-    meta = {key: named.pop(key) for key in ("name", "labels", "annotations", "exact_name") if key in named}
+    meta = {key: named.pop(key) for key in _FLAT_METADATA if key in named}
     if meta:
         if "metadata" in named:
             raise TypeError(f"give metadata= or {', '.join(meta)}=, not both")
         named["metadata"] = Metadata(**meta)
-    return named
+    return known_fields(TaskSet, named, (*Spec.__struct_fields__, *_FLAT_METADATA))
 
 
 def _with_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
