@@ -32,6 +32,7 @@ VARIABLES: dict[str, str] = {
     "OCTOPUS_SEED": "the TaskSet's seed, drawn at submission where none is given",
     "OCTOPUS_OUTPUTS": "a folder whose files are collected; `spec.outputs` collects others",
     "OCTOPUS_METRICS": "file of JSON lines that `octopus_hub.log(step=, name=value)` appends to",
+    "OCTOPUS_TASK_MARKER": "marks the processes of the task, so that strays are found; leave it as it is",
     "OCTOPUS_DEVICES": "ids of the assigned devices, with commas",
 }
 _TEXT_AFTER = """

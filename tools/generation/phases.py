@@ -46,6 +46,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "TaskFailed": ("Restarting", "a task failed and `restart` lets it, its role or the gang try again"),
     "StopRequested": ("Stopped", "stopped as asked"),
     "DeletionRequested": ("Stopped", "deleted before it had ended"),
+    "LifetimeEnded": ("Stopped", "the server or kernel that it was tied to has ended (`lifetime.mode`)"),
     "DependencyFailed": ("Stopped", "`spec.after` can no longer be fulfilled"),
     "DeadlineExceeded": ("Failed", "`lifetime.maxRuntimeSeconds` has passed"),
     "Completed": ("Succeeded", "every role that counts has succeeded"),

@@ -59,8 +59,8 @@ def type_of(schema: dict[str, Any]) -> str:
         inner = type_of(schema.get("items", {}))
         return f"({inner})[]" if " " in inner else f"{inner}[]"
     if schema.get("type") == "object":
-        inner = schema.get("additionalProperties")
-        return f"{{ [key: string]: {type_of(inner) if isinstance(inner, dict) else 'unknown'} }}"
+        values = schema.get("additionalProperties")
+        return f"{{ [key: string]: {type_of(values) if isinstance(values, dict) else 'unknown'} }}"
     names = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null"}
     return names.get(schema.get("type", ""), "unknown")
 

@@ -33,6 +33,7 @@ export interface Metadata {
   owner?: string; // ""
   exactName?: boolean; // false
   stopRequestedAt?: number | null;
+  stopReason?: string; // ""
   deletionRequestedAt?: number | null;
   version?: number; // 0
 }
@@ -155,6 +156,7 @@ export interface Lifetime {
   maxRuntimeSeconds?: number | null;
   ttlSecondsAfterFinished?: number | null;
   idle?: Idle | null;
+  lease?: string; // ""
 }
 
 /** What to do with a TaskSet whose devices idle. */
@@ -273,6 +275,7 @@ export interface Status {
   stoppingAt?: number | null;
   avoid?: Avoid[]; // []
   bindFailures?: number; // 0
+  idleSince?: number | null;
   preemptedBy?: string; // ""
   recordedAttempt?: number; // 0
   record?: string; // ""
@@ -471,6 +474,7 @@ export interface RunRecord {
   tasks?: TaskEnd[]; // []
   metrics?: { [key: string]: number }; // {}
   outputs?: OutputFile[]; // []
+  cells?: { [key: string]: Cell[] }; // {}
   productVersion?: string; // ""
   path?: string; // ""
 }
@@ -512,6 +516,15 @@ export interface OutputFile {
   path: string;
   digest: string;
   size: number;
+}
+
+/** What one cell of a notebook run did, by our own ledger (papermill's metadata can't tell a dead kernel). */
+export interface Cell {
+  index: number;
+  status: string;
+  startedAt?: number | null;
+  endedAt?: number | null;
+  error?: string; // ""
 }
 
 /** An error (RFC 9457); more members give the facts. */
