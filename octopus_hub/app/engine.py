@@ -174,6 +174,7 @@ class Engine:
         server.add_sockets(sockets)
         stack.push_async_callback(_close_server, server)
         stack.callback(app.settings["service"].close)
+        log.info("engine and service of %s listen at %s", self.state, self.url)
         document = {"url": self.url.rstrip("/"), "token": token, "user": self.user}
         write_private(self.state / CLIENT_FILE, json.dumps(document))
 

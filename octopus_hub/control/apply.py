@@ -128,6 +128,7 @@ class Apply:
         self._cache.assume(stored)
         if stored.status.phase != taskset.status.phase:
             self._metrics.phases.labels(stored.status.phase.value).inc()
+            log.info("%s/%s is %s (%s)", *stored.key, stored.status.phase.value, stored.status.reason)
         return stored
 
     async def admit(self, taskset: TaskSet, admission: Admission, now: float) -> TaskSet:
