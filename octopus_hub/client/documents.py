@@ -269,8 +269,8 @@ class _Dumper(yaml.SafeDumper):
     """Writes texts that look like numbers of YAML 1.2 in quotes, so that :func:`load_documents` reads them as texts."""
 
 
-_Dumper.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+.0123456789"))
-_Dumper.add_implicit_resolver(f"{_TAG}int", _BASED, ["0"])
+for _kind, _form in (("float", _FLOAT), ("int", _BASED)):
+    _Dumper.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"(?:{_form.pattern})$"), list("-+.0123456789"))
 
 
 def dump_document(document: Any) -> str:

@@ -213,6 +213,12 @@ def test_what_is_printed_reads_back_equal(document: dict[str, Any]) -> None:
     assert same(found, document)
 
 
+def test_what_needs_no_quotes_gets_none() -> None:
+    assert dump_document({"memory": "8Gi", "on": "1e3", "at": "12:30", "cpu": "500m"}) == (
+        "memory: 8Gi\n'on': '1e3'\nat: '12:30'\ncpu: 500m\n"
+    )
+
+
 @given(st.text(max_size=60))
 def test_no_text_raises_anything_else(text: str) -> None:
     try:
