@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from octopus_hub import log
 
-STEPS, RATE, HELD_OUT = 300, 1.0, 360
+STEPS, RATE, HELD_OUT = 120, 1.5, 360
 
 data = load_digits()
 order = np.random.default_rng(int(os.environ.get("OCTOPUS_SEED", "0"))).permutation(len(data.target))
@@ -33,7 +33,7 @@ weights = np.zeros((64, 10))
 worst = 0.0
 for step in range(STEPS):
     summed = ring.all_reduce(gradient(weights, x[share], y[share]))
-    if step % 50 == 0:  # every rank has all digits here, so it can compute what the ring should have given
+    if step % 20 == 0:  # every rank has all digits here, so it can compute what the ring should have given
         worst = max(worst, float(np.abs(summed - gradient(weights, x, y)).max()))
         print(f"rank {ring.rank} step {step}: largest difference to the direct sum {worst:.1e}", flush=True)
     weights -= RATE * summed.reshape(weights.shape) / len(x)

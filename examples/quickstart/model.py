@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import struct
+import time
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -87,7 +88,5 @@ def connect_to_server():
         try:
             return socket.create_connection((server["host"], server["ports"]["main"]), timeout=60)
         except ConnectionRefusedError:
-            import time
-
             time.sleep(0.05 * (1 + attempt / 10))
     raise SystemExit("the parameter server does not listen")

@@ -46,6 +46,14 @@ def test_the_quickstart_learns_the_digits_with_a_parameter_server(account: Runni
     assert "held-out digits" in account.octopus("logs", name, "--role", "ps").stdout
 
 
+def test_the_cells_of_the_quickstart_notebook_run(account: RunningEngine) -> None:
+    cells = json.loads((EXAMPLES / "quickstart/quickstart.ipynb").read_text())["cells"]
+    program = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    said = account.run(["python", "-c", program]).stdout
+    assert re.search(r"^test accuracy 0\.9\d+$", said, re.MULTILINE), said
+    assert Path(said.split("record ")[-1].strip()).is_dir()
+
+
 def test_the_ring_gives_the_sum_and_every_rank_the_same_weights(account: RunningEngine) -> None:
     name = submitted(account, "allreduce/allreduce.yaml", "allreduce")
     tasks = record(account, name)["tasks"]
