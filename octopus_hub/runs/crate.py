@@ -126,10 +126,8 @@ def _program(crate: Any, record: Record, code: bool) -> Any:
         else {"description": _commands(record)}
     )
     if code:
-        archive = crate.add_file(
-            dest_path=WORKSPACE, properties=_file("The code", "application/gzip", digest=record.workspace or "")
-        )
-        archive["@type"] = ["File", "SoftwareSourceCode"]
+        about = _file("The code", "application/gzip", digest=record.workspace or "")
+        archive = crate.add_file(dest_path=WORKSPACE, properties={**about, "@type": ["File", "SoftwareSourceCode"]})
         if record.git and record.git.get("commit"):
             archive["version"] = record.git["commit"] + (" with changes" if record.git.get("dirty") else "")
             if record.git.get("remote"):

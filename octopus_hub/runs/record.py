@@ -78,38 +78,37 @@ def build(taskset: TaskSet, tasks: Sequence[Task], attempt: int, found: Captured
         cells=found.cells,
         product_version=__version__,
     )
-    ended = _ended(record, taskset, tasks) if attempt == taskset.status.attempt else _gone_by(record, taskset, tasks)
+    last = taskset.status.phase.terminal and attempt == taskset.status.attempt
+    ended = _ended(record, taskset) if last else _gone_by(record, taskset, tasks)
     if found.problems:
         words = [ended.message.rstrip(".") + "." if ended.message else "", *found.problems]
         ended = msgspec.structs.replace(ended, message=" ".join(word for word in words if word))
     return ended
 
 
-def _ended(record: Record, taskset: TaskSet, tasks: Sequence[Task]) -> Record:
-    """Complete the record of the attempt that the status speaks of."""
+def _ended(record: Record, taskset: TaskSet) -> Record:
+    """Complete the record of the last attempt: what the status says."""
     status = taskset.status
-    last = max((task.finished_at for task in tasks if task.finished_at is not None), default=status.finished_at)
     return msgspec.structs.replace(
         record,
         reason=status.reason,
         message=status.message,
-        final=status.phase.terminal,
         queued_at=status.queued_at,
         admitted_at=status.admitted_at,
         started_at=status.started_at or status.starting_at,
-        finished_at=status.finished_at if status.phase.terminal else last,
+        finished_at=status.finished_at,
     )
 
 
 def _gone_by(record: Record, taskset: TaskSet, tasks: Sequence[Task]) -> Record:
-    """Complete the record of an earlier attempt: the status speaks of the next one already, so its tasks have to tell."""
+    """Complete the record of an attempt before another: its tasks tell, for the status may speak of the next already."""
     failed = [task for task in tasks if task.state is TaskState.FAILED]
     own = [task for task in failed if task.end_reason not in NOT_ITS_FAULT]
     first = min(own or failed, key=lambda task: (task.finished_at or 0.0, task.role, task.index), default=None)
     return msgspec.structs.replace(
         record,
         phase=Phase.FAILED if own else Phase.STOPPED,
-        reason="TaskFailed" if own else "Stopped",
+        reason=(first.end_reason if first else "") or "TaskFailed",
         message=describe(first) if first else "its tasks left no trace",
         final=False,
         queued_at=taskset.status.queued_at,

@@ -8,7 +8,7 @@ import io
 import json
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from octopus_hub.backends.local.backend import LocalBackend
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.loop import Controller
 from octopus_hub.model.descriptor import Descriptors
+from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.record import Record
 from octopus_hub.model.status import Phase
 from octopus_hub.model.task import Task
@@ -32,16 +33,47 @@ OWNER = "anna"
 replace = msgspec.structs.replace
 
 
+class Recorder(RecordWriter):
+    """The real writer, which a test can make wait before or after its work, and whose failures it can count."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        super().__init__(backend)
+        self.halt = ""  # "before" | "after": wait there for ever
+        self.reached = asyncio.Event()
+        self.failures = 0
+
+    async def record(self, taskset: TaskSet, tasks: Sequence[Task], attempt: int) -> Record:
+        if self.halt == "before":
+            await self._wait()
+        try:
+            written = await super().record(taskset, tasks, attempt)
+        except OctopusError:
+            self.failures += 1
+            raise
+        if self.halt == "after":
+            await self._wait()
+        return written
+
+    async def _wait(self) -> None:
+        self.reached.set()
+        await asyncio.Event().wait()
+
+
 class Engine:
     """Backend, controller and archives over one state folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.registry = Registry.load()
-        self.backend = LocalBackend(folder, descriptors=())
+        self.reset()
+
+    def reset(self) -> None:
+        """Make everything anew, as another process would."""
+        self.backend = LocalBackend(self.folder, descriptors=())
         self.cache = Cache()
         self.archives = Archives(self.backend, self.registry.resolve)
-        self._controller = Controller(self.backend, self.cache, RecordWriter(self.backend))
+        self.recorder = Recorder(self.backend)
+        self._controller = Controller(self.backend, self.cache, self.recorder)
 
     async def open(self) -> None:
         """Start; what an earlier engine left is taken up."""
@@ -117,6 +149,26 @@ class Engine:
     async def run(self, name: str, workspace: Mapping[str, str] | None = None, **spec: Any) -> Record:
         """Submit and wait for the record."""
         return await self.recorded(await self.submit(name, workspace, **spec))
+
+    def stop_before_record(self) -> asyncio.Event:
+        """Let no record be written any more; the event says that one should have been."""
+        self.recorder.halt = "before"
+        return self.recorder.reached
+
+    def stop_after_record(self) -> asyncio.Event:
+        """Let nothing happen after the next record was written."""
+        self.recorder.halt = "after"
+        return self.recorder.reached
+
+    async def happened(self, event: asyncio.Event) -> None:
+        """Wait for an event."""
+        await asyncio.wait_for(event.wait(), DEADLINE)
+
+    async def failures(self, count: int) -> None:
+        """Wait until writing a record has failed so often."""
+        async with asyncio.timeout(DEADLINE):
+            while self.recorder.failures < count:  # noqa: ASYNC110  (the writer tells nobody)
+                await asyncio.sleep(0.01)
 
     async def log(self, task: Task) -> bytes:
         return b"".join([part async for part in self.backend.read_log(task.namespace, task.name)])
