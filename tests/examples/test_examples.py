@@ -54,6 +54,25 @@ def test_the_cells_of_the_quickstart_notebook_run(account: RunningEngine) -> Non
     assert Path(said.split("record ")[-1].strip()).is_dir()
 
 
+def python_blocks(page: str) -> str:
+    """Return the programs of a page as one."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL))
+
+
+def test_the_programs_of_the_quickstart_guide_run(account: RunningEngine, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    said = account.run(["python", "-c", python_blocks("docs/quickstart.md")], cwd=tmp_path).stdout
+    assert "worker 0 epoch 30/30" in said
+    assert (tmp_path / "mnist-ps-outputs/ps-0/model.npz").is_file() or list(
+        tmp_path.glob("mnist-ps-*-outputs/ps-0/model.npz")
+    )
+
+
+def test_the_program_of_the_readme_runs(account: RunningEngine) -> None:
+    said = account.run(["python", "-c", python_blocks("README.md") + "\nprint(job.wait())"]).stdout
+    assert said.split()[-1] == "Succeeded", said
+
+
 def test_the_ring_gives_the_sum_and_every_rank_the_same_weights(account: RunningEngine) -> None:
     name = submitted(account, "allreduce/allreduce.yaml", "allreduce")
     tasks = record(account, name)["tasks"]
