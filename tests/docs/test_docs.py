@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from traitlets.config import PyFileConfigLoader
 
 import octopus_hub
 from octopus_hub.backends.local import config
@@ -129,6 +130,22 @@ def test_every_program_shown_compiles_and_uses_names_that_exist() -> None:
         for node in ast.walk(ast.parse(block.text, str(block))):
             if isinstance(node, ast.ImportFrom) and node.module == "octopus_hub":
                 assert all(alias.name in octopus_hub.__all__ for alias in node.names), str(block)
+
+
+def test_the_hub_configuration_shown_is_taken_by_configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = ROOT / "docs/how-to/configure-the-hub.md"
+    shown = next(block for block in blocks() if block.page == guide and block.language == "python")
+    (tmp_path / "my_hub.py").write_text(shown.text)
+    for name in ("service_token", "stop_token", "proxy_token", "password"):
+        (tmp_path / name).write_text("secret")
+    monkeypatch.setenv("OCTOPUS_HUB_STATE", str(tmp_path))
+    monkeypatch.setenv("OCTOPUS_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("OCTOPUS_SERVICE_URL", "http://127.0.0.1:10101/services/octopus/")
+    monkeypatch.setenv("OCTOPUS_USER", "ada")
+    c = PyFileConfigLoader("my_hub.py", str(tmp_path)).load_config()
+    assert c.JupyterHub.authenticator_class == "pam" and c.Authenticator.allowed_users == {"ada", "grace"}
+    assert c.JupyterHub.spawner_class.endswith("OctopusLocalSpawner") and c.OctopusLocalSpawner.separate_accounts
+    assert [service["name"] for service in c.JupyterHub.services] == ["octopus"]
 
 
 def test_the_readme_is_one_screen_with_two_commands() -> None:

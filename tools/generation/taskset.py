@@ -33,7 +33,7 @@ role with `resources`, `TaskSet("mnist", roles=[...], queue="research", labels={
 Python's names are those below in snake case: `maxRestarts` is `max_restarts`.
 """
 _WRITTEN = ("TaskSet", "Metadata", "Spec", "Role")
-_ADDED = "## What the service adds\n\n`resolved` and `status` are the service's; a submission that has them is refused or loses them.\n"
+_ADDED = "## What the service adds\n\n`resolved` and `status` are the service's; what a submitted document has there is left out.\n"
 _ADDED_FROM = "Resolved"
 
 
