@@ -202,9 +202,9 @@ def _output_files(crate: Any, outputs: Sequence[OutputFile]) -> list[Any]:
     ]
 
 
-def _add(crate: Any, identifier: str, kind: str, **properties: Any) -> Any:
+def _add(crate: Any, at: str, kind: str, /, **properties: Any) -> Any:
     plain = {name: value for name, value in properties.items() if isinstance(value, str | int | float) and value != ""}
-    entity = crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **plain}))
+    entity = crate.add(ContextEntity(crate, at, properties={"@type": kind, **plain}))
     for name, value in properties.items():
         if name not in plain and value not in ("", None):
             entity[name] = value  # references to other entities
