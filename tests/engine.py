@@ -76,7 +76,11 @@ def engine(folder: Path, config: str = NODES) -> Iterator[RunningEngine]:
         yield started
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=DEADLINE)
+        try:
+            process.communicate(timeout=DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 async def _serve(state: Path) -> None:

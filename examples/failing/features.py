@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from octopus_hub import log
 
-HELD_OUT, BLOCK = 360, 100
+HELD_OUT, BLOCK = 360, 20
 degree = int(os.environ["OCTOPUS_INDEX"]) + 1
 
 data = load_digits()
@@ -22,8 +22,10 @@ print(
 )
 
 factors = np.array(chosen).T  # row k: the k-th pixel of each product
-blocks = [x[start : start + BLOCK] for start in range(0, len(x), BLOCK)]
-features = np.concatenate([np.prod([block[:, pixels] for pixels in factors], axis=0) for block in blocks])
+features = np.empty((len(x), len(chosen)))
+for start in range(0, len(x), BLOCK):
+    rows = slice(start, start + BLOCK)
+    features[rows] = np.prod([x[rows][:, pixels] for pixels in factors], axis=0)
 train, test = features[HELD_OUT:], features[:HELD_OUT]
 kernel = train @ train.T + 0.1 * np.eye(len(train))
 scores = test @ (train.T @ np.linalg.solve(kernel, np.eye(10)[y[HELD_OUT:]]))

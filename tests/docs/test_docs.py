@@ -145,7 +145,7 @@ def test_the_hub_configuration_shown_is_taken_by_configure(tmp_path: Path, monke
     c = PyFileConfigLoader("my_hub.py", str(tmp_path)).load_config()
     assert c.JupyterHub.authenticator_class == "pam" and c.Authenticator.allowed_users == {"ada", "grace"}
     assert c.JupyterHub.spawner_class.endswith("OctopusLocalSpawner") and c.OctopusLocalSpawner.separate_accounts
-    assert [service["name"] for service in c.JupyterHub.services] == ["octopus"]
+    assert "octopus" in [service["name"] for service in c.JupyterHub.services]
 
 
 def test_the_readme_is_one_screen_with_two_commands() -> None:
