@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from jupyter_server.extension.application import ExtensionApp
+from tornado.ioloop import IOLoop
 from traitlets import Float, Integer
 
 from octopus_hub_extension.feed import Feed
+from octopus_hub_extension.lease import ServerLease
 from octopus_hub_extension.pagestream import PageStream
 from octopus_hub_extension.paths import PREFIX, STREAM
 from octopus_hub_extension.proxy import Proxy
@@ -31,8 +33,10 @@ class OctopusExtension(ExtensionApp):
     )
 
     def initialize_handlers(self) -> None:
-        """Add our two paths. Nothing is opened before a browser asks."""
+        """Add our two paths. No stream is opened before a browser asks."""
         self.upstream = Upstream()
+        self.lease = ServerLease(self.upstream)
+        IOLoop.current().add_callback(self.lease.start)  # once the server runs
         self.feed = Feed(self.upstream, linger_seconds=self.linger_seconds)
         self.handlers.extend(
             [
@@ -43,5 +47,6 @@ class OctopusExtension(ExtensionApp):
 
     async def stop_extension(self) -> None:
         """Called when the server stops."""
+        await self.lease.stop()
         await self.feed.close()
         await self.upstream.close()

@@ -25,7 +25,7 @@ class Lease(ApiHandler):
         if not self.who.namespace:
             raise Refused("the token of a hub service holds no lease; use a user's token")
         with (
-            self.service.slots.hold(self.who.user),
+            self.service.slots.hold(f"{self.who.user}#leases"),  # beside the streams, of which a page may need many
             self.service.leases.hold(self.who.namespace, lease),
             self.while_connected(),
         ):
