@@ -6,13 +6,12 @@ With ``--once NOTEBOOK`` it does the main job unattended and ends; with ``--stop
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
 import logging.handlers
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,15 @@ from traitlets import Bool, Int, Unicode
 from traitlets.config import Application
 
 from octopus_hub._version import __version__
-from octopus_hub.app import report
+from octopus_hub.app import checks, report
 from octopus_hub.app.checks import check_platform
 from octopus_hub.app.engine import LOOPBACK, Engine
-from octopus_hub.app.walk import walk
+from octopus_hub.app.walk import read_notebook, walk
 from octopus_hub.app.workbench import Wishes, Workbench
 from octopus_hub.backends.local import statefolder
 from octopus_hub.model.errors import OctopusError, Unavailable
 
+log = logging.getLogger(__name__)
 LOG_FILE = "octopus.log"
 LOG_BYTES = 16 << 20
 END_SECONDS = 120.0
@@ -79,10 +79,12 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
                 raise Unavailable(f"octopus up takes no {app.extra_args[0]!r}; see octopus up --help")
             asyncio.run(app.main())
         except OctopusError as error:
-            print(f"octopus up: {error}", file=sys.stderr, flush=True)
-            return 1
+            return _failed(str(error))
         except KeyboardInterrupt:
             return 130
+        except Exception as error:  # a fault of ours: users get a sentence, the log gets everything
+            log.exception("octopus up failed")
+            return _failed(f"a fault of octopus-hub: {type(error).__name__}: {error} (octopus.log has it all)")
         return 0
 
     async def main(self) -> None:
@@ -91,6 +93,7 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
         if self.stop_tasks:
             await self._stop_tasks(wishes)
             return
+        tour = self._tour(wishes) if self.once else None
         bench = Workbench(wishes)
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -98,17 +101,16 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
         if not await _unless(stopped, bench.start()):
             raise Unavailable("stopped while starting")
         try:
-            if self.once:
-                if not await _unless(stopped, self._walk(bench)):
+            if tour:
+                if not await _unless(stopped, tour(bench)):
                     raise Unavailable("stopped before the notebook was done")
             else:
                 _say(self._block(bench))
                 await stopped.wait()
         finally:
-            left = bench.engine.unfinished()
             _say("stopping hub, proxy and servers ...")
-            await bench.stop()
-        _say(report.stopped(left))
+            left = await bench.stop()
+            _say(report.stopped(left))
 
     def wishes(self) -> Wishes:
         """Return the options as values; prepares the state folder and the log in it."""
@@ -117,10 +119,10 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
         _log_to(state / LOG_FILE, self.log_level)
         return Wishes(
             state=state,
-            user=self.user or getpass.getuser(),
-            ip=self.ip,
+            user=checks.user_name(self.user),
+            ip=checks.listen_address(self.ip),
             port=self.port,
-            root_dir=str(Path(self.root_dir).expanduser().absolute()) if self.root_dir else "",
+            root_dir=str(_folder(self.root_dir)) if self.root_dir else "",
             config_file=_existing(self.config_yaml, "--config"),
             hub_config=_existing(self.hub_config, "--hub-config"),
         )
@@ -137,14 +139,20 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
             as_root=os.geteuid() == 0,
         )
 
-    async def _walk(self, bench: Workbench) -> None:
+    def _tour(self, wishes: Wishes) -> Callable[[Workbench], Coroutine[Any, Any, None]]:
+        """Return the walk over a running workbench; what is wrong with the notebook is told before anything starts."""
         notebook = _existing(self.once, "--once")
         assert notebook is not None
-        root = Path(self.root_dir or Path.home()).expanduser().absolute()
+        document = read_notebook(notebook)
+        root = Path(wishes.root_dir or Path.home()).resolve()
         if root not in notebook.parents:
             raise Unavailable(f"{notebook} lies outside of {root}, which servers show; give its folder with --root-dir")
-        password = bench.password_file.read_text().strip()
-        await walk(bench.url, bench.wishes.user, password, notebook, str(notebook.relative_to(root)))
+
+        async def tour(bench: Workbench) -> None:
+            password = bench.password_file.read_text().strip()
+            await walk(bench.url, bench.wishes.user, password, document, str(notebook.relative_to(root)))
+
+        return tour
 
     async def _stop_tasks(self, wishes: Wishes) -> None:
         engine = Engine(wishes.state, wishes.user, config_file=wishes.config_file)
@@ -181,10 +189,35 @@ async def _unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bo
 def _existing(text: str, option: str) -> Path | None:
     if not text:
         return None
-    path = Path(text).expanduser().absolute()
+    path = Path(text).expanduser().resolve()
     if not path.is_file():
         raise Unavailable(f"{option} {text}: there is no such file")
     return path
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if not path.is_dir():
+        raise Unavailable(f"--root-dir {text}: there is no such folder")
+    return path
+
+
+def _failed(sentence: str) -> int:
+    print(f"octopus up: {sentence}", file=sys.stderr, flush=True)
+    return 1
+
+
+class _Sentences(logging.Formatter):
+    """What a terminal shows: the message, never a traceback (the log file has it)."""
+
+    def formatException(self, ei: Any) -> str:
+        """Return nothing."""
+        return ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message alone."""
+        record.exc_text = None  # made by a handler before us
+        return super().format(record).rstrip()
 
 
 def _log_to(file: Path, level: int | str) -> None:
@@ -195,7 +228,7 @@ def _log_to(file: Path, level: int | str) -> None:
     kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     shown = logging.StreamHandler()
     shown.setLevel(level)
-    shown.setFormatter(logging.Formatter("octopus: %(message)s"))
+    shown.setFormatter(_Sentences("octopus: %(message)s"))
     root = logging.getLogger()
     root.addHandler(kept)
     own.addHandler(shown)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
+import ipaddress
 import json
 import os
 import secrets
@@ -21,8 +23,29 @@ def check_platform(platform: str = sys.platform) -> None:
         raise Unavailable(f"octopus-hub runs on Linux (WSL included), not on {platform}; use a Linux machine or WSL")
 
 
+def user_name(given: str) -> str:
+    """Return who may log in, as the hub writes it; raises Unavailable when this account has no name."""
+    try:
+        return (given or getpass.getuser()).lower()  # the hub knows no capitals
+    except (KeyError, OSError):
+        raise Unavailable(f"this account (uid {os.getuid()}) has no name; give one with --user NAME") from None
+
+
+def listen_address(text: str) -> str:
+    """Return the numeric address to listen on; raises Unavailable for one that is none."""
+    text = "127.0.0.1" if text == "localhost" else text.strip("[]")
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise Unavailable(
+            f"--ip {text!r} is not an address of this machine; give a numeric one, e.g. 127.0.0.1 or 0.0.0.0"
+        ) from None
+
+
 def check_port(ip: str, port: int) -> None:
     """Refuse a port that is in use, or not ours to use."""
+    if not 0 < port < 65536:
+        raise Refused(f"port {port} does not exist; choose one between 1024 and 65535 with --port")
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,12 +116,17 @@ class Engine:
         """Return the TaskSets that have not ended."""
         return [each for each in self.cache.tasksets.values() if not each.status.phase.terminal]
 
-    async def until_ended(self) -> None:
-        """Return when every TaskSet has ended and its record stands."""
+    @property
+    def separate_accounts(self) -> bool:
+        """Whether tasks run as the system accounts of their owners."""
+        return self.backend.config.separate_accounts
+
+    async def until_ended(self, uids: Collection[str] | None = None) -> None:
+        """Return when these TaskSets (default: all) have ended and their records stand."""
         changed = asyncio.Event()
         unsubscribe = self.cache.subscribe(lambda _: changed.set())
         try:
-            while self.unfinished() or any(_unrecorded(each) for each in self.cache.tasksets.values()):
+            while any(_open_ended(each) for uid, each in self.cache.tasksets.items() if uids is None or uid in uids):
                 await changed.wait()
                 changed.clear()
         finally:
@@ -179,8 +184,9 @@ class Engine:
         write_private(self.state / CLIENT_FILE, json.dumps(document))
 
 
-def _unrecorded(taskset: TaskSet) -> bool:
-    return taskset.status.recorded_attempt < taskset.status.attempt
+def _open_ended(taskset: TaskSet) -> bool:
+    status = taskset.status
+    return not status.phase.terminal or status.recorded_attempt < status.attempt
 
 
 async def _close_server(server: HTTPServer) -> None:

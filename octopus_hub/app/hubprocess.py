@@ -1,14 +1,18 @@
-"""JupyterHub as a child process: started, watched, started again when it dies, stopped with its proxy and servers."""
+"""JupyterHub as a child process: started, watched, started again when it dies, stopped with its proxy and servers.
+
+Processes of an earlier start are known by their environment, never by a pid file alone (a pid may have been reused).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
-import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -18,25 +22,24 @@ from octopus_hub.model.errors import Unavailable
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
-_KEPT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "USER",
-    "SHELL",
-    "TZ",
-    "VIRTUAL_ENV",
-    "PYTHONPATH",
-    "LD_LIBRARY_PATH",
-    "TMPDIR",
+END_SECONDS = 10.0
+LOG_BYTES = 16 << 20
+STATE_VARIABLE = "OCTOPUS_HUB_STATE"
+SERVICE_VARIABLE = "OCTOPUS_SERVICE_URL"
+_KEPT = frozenset(
+    ("PATH", "HOME", "LANG", "LC_ALL", "USER", "SHELL", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "TMPDIR")
 )
+# Of a surrounding notebook server, or of our command line: not what this hub is configured by.
+_FOREIGN = re.compile(r"JUPYTERHUB_(?!CRYPT_KEY$)|JPY_|OCTOPUS_|CONFIGPROXY_")
+
+log = logging.getLogger(__name__)
 
 
-class HubProcess:
-    """One hub.
+@dataclass(frozen=True)
+class HubSettings:
+    """What a hub is started with.
 
-    Parameters
+    Attributes
     ----------
     state : Path
         Folder of the hub's files (``{state folder}/hub``).
@@ -44,43 +47,50 @@ class HubProcess:
         Its configuration file.
     environ : mapping
         What ``configure`` reads.
-    api_url : str
-        Hub's API, reachable on loopback without the proxy.
+    api_url, public_url : str
+        The hub's API, reachable on loopback without the proxy; where browsers find the hub.
     stop_token : str
         Token with the ``shutdown`` scope.
+    own_config : bool
+        The configuration file is the administrator's, who may have it read the environment.
     """
 
-    def __init__(self, state: Path, config: Path, environ: Mapping[str, str], api_url: str, stop_token: str) -> None:
-        self._state = state
-        self._config = config
-        self._environ = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(environ)
-        # Servers find jupyterhub-singleuser, and their terminals `octopus`, in this environment.
-        self._environ["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), self._environ.get("PATH", os.defpath)])
-        self._api_url = api_url
-        self._stop_token = stop_token
+    state: Path
+    config: Path
+    environ: Mapping[str, str]
+    api_url: str
+    public_url: str
+    stop_token: str = field(repr=False)
+    own_config: bool = False
+
+
+class HubProcess:
+    """One hub."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        self._settings = settings
+        self._environ = _environment(settings)
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._stopping = False
         self._began = 0  # where this start's part of the log begins
 
     @property
     def log(self) -> Path:
         """The hub's log."""
-        return self._state / "hub.log"
+        return self._settings.state / "hub.log"
 
     async def start(self) -> None:
-        """Start the hub and wait until its API answers; raises Unavailable with the log's last error."""
-        self._began = self.log.stat().st_size if self.log.exists() else 0
+        """Start the hub and wait until it answers; raises Unavailable with the log's last error."""
         await self._spawn()
         await self._wait_ready()
         self._watch = asyncio.create_task(self._keep_alive(), name="hub")
 
     async def stop(self) -> None:
-        """Stop servers, proxy and hub."""
-        self._stopping = True
+        """Stop servers, proxy and hub, whatever state they are in; may be called twice."""
         if self._watch:
             self._watch.cancel()
-        process = self._process
+            await asyncio.gather(self._watch, return_exceptions=True)
+        process, self._process = self._process, None
         if process is None:
             return
         asked = await self._ask_to_stop()
@@ -91,69 +101,91 @@ class HubProcess:
         except TimeoutError:
             process.kill()
             await process.wait()
-        if not asked:
-            end_by_pid_file(self._state / "proxy.pid", "configurable-http-proxy")
+        # What the hub did not get to, because it was gone or hung.
+        await asyncio.to_thread(end_leftovers, self._settings.state)
+        await asyncio.to_thread(end_servers, self._environ[SERVICE_VARIABLE])
 
     async def _spawn(self) -> None:
-        with self.log.open("ab") as log:
+        forget_pid_files(self._settings.state)
+        self._bound_log()
+        self._began = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "jupyterhub",
                 "-f",
-                str(self._config),
-                cwd=self._state,
+                str(self._settings.config),
+                cwd=self._settings.state,
                 env=self._environ,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,  # Ctrl-C reaches us alone; we stop the hub in order
             )
+
+    def _bound_log(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.log.stat().st_size > LOG_BYTES:
+                self.log.replace(self.log.with_suffix(".log.1"))
 
     async def _wait_ready(self) -> None:
         process = self._process
         assert process is not None
         deadline = asyncio.get_running_loop().time() + START_SECONDS
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
             while asyncio.get_running_loop().time() < deadline:
                 if process.returncode is not None:
                     raise Unavailable(f"JupyterHub ended while starting: {self._last_error()} (log: {self.log})")
-                with contextlib.suppress(httpx.HTTPError):
-                    answer = await client.get(f"{self._api_url}/", timeout=2.0)
-                    if answer.status_code == 200:
-                        return
-                await asyncio.sleep(0.2)
+                if await self._answers(client):
+                    return
+                await asyncio.sleep(0.1)
         raise Unavailable(f"JupyterHub did not answer within {START_SECONDS:.0f} s; see {self.log}")
+
+    async def _answers(self, client: httpx.AsyncClient) -> bool:
+        """Say whether the hub answers, by itself and through the proxy."""
+        try:
+            answer = await client.get(f"{self._settings.api_url}/")
+            if answer.status_code != 200:
+                return False
+            return (await client.get(f"{self._settings.public_url}/hub/health")).status_code < 500
+        except httpx.RemoteProtocolError:
+            return True  # the administrator's proxy speaks TLS; somebody listens
+        except httpx.HTTPError:
+            return False
 
     async def _keep_alive(self) -> None:
         delay = 1.0
         while True:
             assert self._process is not None
-            await self._process.wait()
-            if self._stopping:
-                return
+            code = await self._process.wait()
+            log.warning("JupyterHub ended (%s) and is started again; servers and tasks keep running", code)
             await asyncio.sleep(delay)
             delay = min(delay * 2, 60.0)
-            await self._spawn()
-            with contextlib.suppress(Unavailable):
+            # The proxy knows the ended hub's routes; the new hub would end it, too, but wait for seconds.
+            await asyncio.to_thread(end_leftovers, self._settings.state)
+            try:
+                await self._spawn()
                 await self._wait_ready()
                 delay = 1.0
+            except (Unavailable, OSError) as error:
+                log.error("%s; trying again in %.0f s", error, delay)
 
     async def _ask_to_stop(self) -> bool:
-        headers = {"Authorization": f"token {self._stop_token}"}
+        headers = {"Authorization": f"token {self._settings.stop_token}"}
         body = {"proxy": True, "servers": True}
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=END_SECONDS) as client:
             try:
-                answer = await client.post(f"{self._api_url}/shutdown", headers=headers, json=body, timeout=10.0)
+                answer = await client.post(f"{self._settings.api_url}/shutdown", headers=headers, json=body)
             except httpx.HTTPError:
                 return False
         return answer.status_code < 300
 
     def _last_error(self) -> str:
         try:
-            with self.log.open("rb") as log:
-                log.seek(self._began)
-                lines = log.read(1 << 20).decode(errors="replace").splitlines()
+            with self.log.open("rb") as output:
+                output.seek(self._began)
+                lines = output.read(1 << 20).decode(errors="replace").splitlines()
         except OSError:
             return "its log can't be read"
         for line in reversed(lines):
@@ -163,22 +195,57 @@ class HubProcess:
 
 
 def end_leftovers(state: Path) -> None:
-    """End hub and proxy whose ``octopus up`` was killed; servers stay and are found again through the database."""
-    end_by_pid_file(state / "hub.pid", "jupyterhub")
-    end_by_pid_file(state / "proxy.pid", "configurable-http-proxy")
+    """End hub and proxy of this state folder that nobody watches; servers stay and are found again by the next hub."""
+    wanted = str(state)
+    end_processes(lambda process: process.environ().get(STATE_VARIABLE) == wanted)
+    forget_pid_files(state)
 
 
-def end_by_pid_file(file: Path, word: str, seconds: float = 10.0) -> None:
-    """End the process of a pid file if its command line holds ``word`` (a reused pid is left alone)."""
-    try:
-        process = psutil.Process(int(file.read_text()))
-        if not any(word in part for part in process.cmdline()):
-            return
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(seconds)
-            return
-        process.kill()
-        process.wait(seconds)
-    except (OSError, ValueError, psutil.Error):
-        return
+def end_servers(service_url: str) -> None:
+    """End notebook servers that were given this service's address (their kernels go with them)."""
+
+    def ours(process: psutil.Process) -> bool:
+        # The short list of parts first: looking into every environment would cost more.
+        words = process.cmdline()[:3]
+        return any("singleuser" in word for word in words) and process.environ().get(SERVICE_VARIABLE) == service_url
+
+    end_processes(ours)
+
+
+def end_processes(chosen: Callable[[psutil.Process], bool], seconds: float = END_SECONDS) -> None:
+    """Ask the chosen processes to end, then make them."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and chosen(process):
+                process.terminate()
+                found.append(process)
+    _, alive = psutil.wait_procs(found, seconds)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, seconds)
+
+
+def forget_pid_files(state: Path) -> None:
+    """Remove pid files of ended processes: the hub would kill whatever process has such a number now."""
+    for name in ("hub.pid", "proxy.pid"):
+        file = state / name
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(file.read_text())
+            with contextlib.suppress(psutil.Error):
+                if psutil.Process(pid).environ().get(STATE_VARIABLE) == str(state):
+                    continue
+            file.unlink()
+
+
+def _environment(settings: HubSettings) -> dict[str, str]:
+    """Return the hub's environment; servers get a few names of it, tasks none."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or (settings.own_config and not _FOREIGN.match(name))
+    }
+    # Servers find jupyterhub-singleuser, and their terminals `octopus`, in this environment.
+    path = os.pathsep.join([str(Path(sys.prefix) / "bin"), kept.get("PATH", os.defpath)])
+    return {**kept, "PATH": path, STATE_VARIABLE: str(settings.state), **settings.environ}

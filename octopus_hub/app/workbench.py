@@ -6,6 +6,7 @@ before the service. Tasks outlive both.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ from pathlib import Path
 
 from octopus_hub.app import checks
 from octopus_hub.app.engine import LOOPBACK, Engine, HubLink
-from octopus_hub.app.hubprocess import HubProcess, end_leftovers
+from octopus_hub.app.hubprocess import HubProcess, HubSettings, end_leftovers
 from octopus_hub.backends.local import statefolder
 from octopus_hub.hub.proxy import proxy_command
+from octopus_hub.model.errors import OctopusError
+from octopus_hub.model.taskset import TaskSet
 
 log = logging.getLogger(__name__)
+TIED = "its notebook server was stopped together with the workbench"
+TIED_SECONDS = 60.0
 PACKAGED_CONFIG = Path(__file__).parents[1] / "hub" / "jupyterhub_config.py"
 
 
@@ -75,16 +80,32 @@ class Workbench:
             await self._start(stack, command)
             self._stack = stack.pop_all()
 
-    async def stop(self) -> None:
-        """Stop hub, proxy, servers, service and engine; tasks keep running."""
+    async def stop(self) -> list[TaskSet]:
+        """Stop hub, proxy, servers, service and engine; returns the TaskSets that are left, which keep running."""
+        await self.hub.stop()
+        await self._end_tied()
+        left = self.engine.unfinished()
         await self._stack.aclose()
+        return left
+
+    async def _end_tied(self) -> None:
+        """Stop what lives only as long as a notebook server or a kernel: none is left."""
+        tied = [each for each in self.engine.unfinished() if each.spec.lifetime.mode != "detached"]
+        for taskset in tied:
+            with contextlib.suppress(OctopusError):
+                await self.engine.backend.update_intent(taskset.metadata.uid, stop=True, why=TIED)
+        try:
+            async with asyncio.timeout(TIED_SECONDS):
+                await self.engine.until_ended({each.metadata.uid for each in tied})
+        except TimeoutError:
+            log.warning("TaskSets that were tied to servers have not ended yet; the next start ends them")
 
     async def _start(self, stack: contextlib.AsyncExitStack, command: list[str]) -> None:
         hub_state = self.state / "hub"
         hub_state.mkdir(mode=0o700, exist_ok=True)
         lock = statefolder.Lock(self.state)  # a second one must not touch the first one's hub or ports
         try:
-            end_leftovers(hub_state)
+            await asyncio.to_thread(end_leftovers, hub_state)
             self.port = self.port or checks.free_port()
             checks.check_port(self.wishes.ip, self.port)
             ports = checks.inner_ports(self.state)
@@ -101,12 +122,13 @@ class Workbench:
         )
         await self.engine.start()
         stack.push_async_callback(self.engine.stop)
-        self.hub = self._hub(hub_state, ports, api_url, command)
+        self.hub = HubProcess(self._hub_settings(hub_state, ports, api_url, command))
+        stack.push_async_callback(self.hub.stop)  # before the start: one that is interrupted must leave nothing
         await self.hub.start()
-        stack.push_async_callback(self.hub.stop)
 
-    def _hub(self, state: Path, ports: dict[str, int], api_url: str, command: list[str]) -> HubProcess:
+    def _hub_settings(self, state: Path, ports: dict[str, int], api_url: str, command: list[str]) -> HubSettings:
         checks.private_file(self.password_file, 12)
+        checks.private_file(self.state / "admin_password", 32)
         stop_token = checks.private_file(state / "stop_token", 32)
         checks.private_file(state / "proxy_token", 32)
         environ = {
@@ -117,11 +139,20 @@ class Workbench:
             "OCTOPUS_SERVICE_URL": self.engine.url,
             "OCTOPUS_USER": self.wishes.user,
             "OCTOPUS_PASSWORD_FILE": str(self.password_file),
+            "OCTOPUS_ADMIN_PASSWORD_FILE": str(self.state / "admin_password"),
             "OCTOPUS_ROOT_DIR": self.wishes.root_dir,
             "OCTOPUS_PROXY_COMMAND": "\n".join(command),
+            "OCTOPUS_TASK_ACCOUNTS": "separate" if self.engine.separate_accounts else "",
         }
-        config = self.wishes.hub_config or PACKAGED_CONFIG
-        return HubProcess(state, config, environ, api_url, stop_token)
+        return HubSettings(
+            state=state,
+            config=self.wishes.hub_config or PACKAGED_CONFIG,
+            environ=environ,
+            api_url=api_url,
+            public_url=self.url,
+            stop_token=stop_token,
+            own_config=self.wishes.hub_config is not None,
+        )
 
 
 def _host(ip: str) -> str:

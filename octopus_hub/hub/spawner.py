@@ -6,7 +6,6 @@ Servers get no secret of the hub or the proxy: their environment starts from jup
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner, s
 from traitlets import Bool, Unicode, default
 
 from octopus_hub.hub.scopes import SERVER_DEFAULT, USER
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class OctopusLocalSpawner(SimpleLocalProcessSpawner):
@@ -44,10 +45,8 @@ class OctopusLocalSpawner(SimpleLocalProcessSpawner):
 
     @default("home_dir")
     def _default_home_dir(self) -> str:
-        try:
-            return pwd.getpwnam(self.user.name).pw_dir
-        except KeyError:
-            return str(self.home_dir_template.format(username=self.user.name))
+        # In one account a server sees what the account's shell would, whatever name its user logs in by.
+        return str(Path.home())
 
     def make_preexec_fn(self, name: str) -> Callable[[], None]:
         """Return what runs in the child before the server: the change of account, or of folder."""
@@ -57,16 +56,44 @@ class OctopusLocalSpawner(SimpleLocalProcessSpawner):
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """Add what belongs to the account."""
-        if self.separate_accounts:
-            return LocalProcessSpawner.user_env(self, env)  # type: ignore[no-any-return]
-        env = super().user_env(env)
-        # In one account the server sees what the account's shell would: its own HOME, not a made-up one.
-        if Path(env["HOME"]) != Path.home() and pwd.getpwuid(os.getuid()).pw_name == self.user.name:
-            env["HOME"] = str(Path.home())
-        return env
+        base = LocalProcessSpawner if self.separate_accounts else SimpleLocalProcessSpawner
+        return base.user_env(self, env)  # type: ignore[no-any-return]
 
     def get_env(self) -> dict[str, Any]:
         """Return the server's environment, with the address of the service."""
         env: dict[str, Any] = super().get_env()
         env["OCTOPUS_SERVICE_URL"] = self.service_url
         return env
+
+    def get_args(self) -> list[str]:
+        """Return the server's arguments; Jupyter refuses to run as root unless told."""
+        args: list[str] = super().get_args()
+        if os.geteuid() == 0 and not self.separate_accounts and "--allow-root" not in args:
+            args.append("--allow-root")
+        return args
+
+    # A pid alone may be another process after a restart of the machine: that one must neither pass for the server
+    # nor be stopped in its place.
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what a restarted hub knows the server by."""
+        state: dict[str, Any] = super().get_state()
+        if pid := state.get("pid"):
+            state["started"] = process_identity(pid)
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the server that runs, if it is that one."""
+        super().load_state(state)
+        pid = int(state.get("pid", 0))
+        if pid and state.get("started") != process_identity(pid):
+            self.pid = 0
+
+
+def process_identity(pid: int) -> str:
+    """Return what tells a process from a later one with the same pid: start time and boot; "" when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return f"{fields[19]}@{BOOT_ID.read_text().strip()}" if fields[0] not in "ZX" else ""
+    except OSError:
+        return ""
