@@ -235,15 +235,15 @@ async def test_a_followed_log_comes_as_it_is_written_and_ends_with_its_reader(
     tasks = sorted(task.name for task in await service.start_tasks(uid))
     assert front.app is not None
     slots = front.app.settings["service"].slots
-    await service.until(lambda: slots._open == {"alice": 1})  # the server's lease
+    await service.until(lambda: slots._open == {"alice#leases": 1})  # the server's lease
     async with asyncio.timeout(DEADLINE), browser.stream("GET", "tasksets/-/mnist/logs?follow=true") as response:
         assert response.status_code == 200  # the headers come before the first line
         chunks = response.aiter_raw()
         for line in (b"first\n", b"second\n", b"\xff\x00third"):
             service.backend.write_log("alice", tasks[0], line)
             assert await anext(chunks) == line
-        assert slots._open == {"alice": 2}
-    await service.until(lambda: slots._open == {"alice": 1})
+        assert slots._open == {"alice": 1, "alice#leases": 1}
+    await service.until(lambda: slots._open == {"alice#leases": 1})
 
 
 async def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(
