@@ -14,8 +14,9 @@ from html import escape
 
 from octopus_hub.client import jobtext
 from octopus_hub.model.answers import TaskSetView
-from octopus_hub.model.status import Phase, Status
+from octopus_hub.model.status import Phase
 from octopus_hub.model.task import Task, TaskState
+from octopus_hub.model.taskset import TaskSet
 
 SHOWN_TASKS = 50
 CLASS = "octopus-static"
@@ -56,11 +57,12 @@ def render(view: TaskSetView, now: float) -> str:
         parts.append(f'<ul style="margin: 4px 0">{"".join(f"<li>{escape(line)}</li>" for line in problems)}</ul>')
     if status.record:
         parts.append(_line("record: ", f"<code>{escape(status.record)}</code>"))
-    parts.append(_foot(status, now))
+    parts.append(_foot(taskset, now))
     uid = re.sub(r"[^A-Za-z0-9_-]", "", taskset.metadata.uid)
     colour = _PHASE_COLOURS.get(status.phase, _GREY)
+    joined = "\n".join(parts)
     style = f"border-left: 3px solid {colour}; padding: 4px 12px; margin: 4px 0"
-    return f'<div class="{CLASS} {CLASS}-{uid}" style="{style}">{"".join(parts)}</div>'
+    return f'<div class="{CLASS} {CLASS}-{uid}" style="{style}">\n{joined}\n</div>'
 
 
 def _head(view: TaskSetView, now: float) -> str:
@@ -127,8 +129,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of cells that are HTML already."""
     top = "".join(f'<th style="{_CELL}">{name}</th>' for name in head)
     lines = ("".join(f'<td style="{_CELL}">{cell}</td>' for cell in row) for row in rows)
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<table style="margin: 4px 0"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<table style="margin: 4px 0"><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table>'
 
 
 def _state(state: TaskState, word: str) -> str:
@@ -139,7 +141,8 @@ def _line(text: str, html: str = "") -> str:
     return f"<div>{escape(text)}{html}</div>"
 
 
-def _foot(status: Status, now: float) -> str:
+def _foot(taskset: TaskSet, now: float) -> str:
+    status = taskset.status
     at = datetime.fromtimestamp(now).strftime("%Y-%m-%d %H:%M:%S")
-    rest = "" if status.phase.terminal else "; run the cell again for a live view"
+    rest = "" if status.phase.terminal else f"; octopus get {escape(taskset.name)} says how it is now"
     return f'<div style="color: {_GREY}; font-size: 90%">as of {at}{rest}</div>'

@@ -102,13 +102,14 @@ export class Details {
   private meters(cell: Cell): HTMLElement[] {
     const { task } = cell;
     if (!task) return [];
-    const found = deviceIds(task).map((id) => {
+    const live = task.finishedAt == null;
+    const found = (live ? deviceIds(task) : []).map((id) => {
       const { percent, memoryBytes } = this.gang.device(task, id);
       const words = [percent === undefined ? "use not known" : `${Math.round(percent)} %`, memoryBytes ? size(memoryBytes) : ""];
       return meter(id, percent, words.filter(Boolean).join(" · "));
     });
     const [memory, limit] = [memoryOf(task), task.memoryLimitBytes ?? 0];
-    if (memory) found.push(meter("memory", limit ? (100 * memory) / limit : undefined, size(memory) + (limit ? ` of ${size(limit)}` : "")));
+    if (memory) found.push(meter(live ? "memory" : "peak memory", limit ? (100 * memory) / limit : undefined, size(memory) + (limit ? ` of ${size(limit)}` : "")));
     return found;
   }
 }

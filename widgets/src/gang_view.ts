@@ -32,6 +32,7 @@ class Widget {
   private live = false; // through the server
   private foreign = false;
   private over = false;
+  private heard = false; // a frame
   private now = () => Date.now() / 1000 + this.kernel.offset;
   private unhide: () => void;
 
@@ -100,6 +101,7 @@ class Widget {
 
   private take(frame: Frame): void {
     if (this.gang.apply(frame)) this.display.changed();
+    this.heard = true;
     if (this.done() || !this.server || frame.type !== "snapshot") return;
     // Old, and not in the page's stream: another tenant's, or deleted long ago. The kernel can tell.
     this.foreign = !this.gang.seen && this.now() - (this.gang.taskset.metadata.createdAt ?? 0) > NEW_SECONDS;
@@ -113,7 +115,7 @@ class Widget {
 
   // Once nothing further can come, no connection is held for it.
   private done(): boolean {
-    if (!settled(this.gang.taskset) && !this.gang.removed) return false;
+    if (!this.gang.removed && !(settled(this.gang.taskset) && (this.gang.hasRows || this.heard))) return false;
     this.over = true;
     this.disconnect();
     this.show("ended");

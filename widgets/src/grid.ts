@@ -54,10 +54,9 @@ export class RoleSection {
       this.tasks = kind === "map" ? new TaskMap(this.desk, role) : new Buttons(this.desk, role, kind);
       this.element.append(this.tasks.element);
     }
-    const restarts = role.restarts ? ` · ${role.restarts} restarted` : "";
-    text(this.counts, role.counts.map(([name, number]) => `${number.toLocaleString("en")} ${WORDS[name]}`).join(" · ") + restarts);
+    drawCounts(this.counts, role);
     text(this.asks, asks(role));
-    show(this.bar, kind !== "card");
+    show(this.bar, kind !== "card" && role.counts.length > 1);
     if (kind !== "card") drawBar(this.bar, role.counts);
     this.tasks?.update(role.cells);
   }
@@ -75,6 +74,17 @@ function asks(role: RolePicture): string {
   const { cpu = "100m", memory = "256Mi", devices = {} } = role.asks ?? {};
   const each = [...lines({ devices }).map((line) => `${line.text} ${line.name}`), `${cpu} CPU`, memory];
   return `${role.cells.length > 1 ? "each " : ""}${each.join(" · ")}`;
+}
+
+// The counts are the legend of the bar and the map as well.
+function drawCounts(counts: HTMLElement, role: RolePicture): void {
+  const key = JSON.stringify([role.counts, role.restarts]);
+  if (counts.dataset["key"] === key) return;
+  counts.dataset["key"] = key;
+  const found = role.counts.map(([name, number]) =>
+    h("span", { "data-shown": name }, mark(name), `${number.toLocaleString("en")} ${WORDS[name]}`));
+  if (role.restarts) found.push(h("span", {}, `${role.restarts.toLocaleString("en")} restarted`));
+  counts.replaceChildren(...found);
 }
 
 function drawBar(bar: HTMLElement, counts: [Shown, number][]): void {
@@ -189,11 +199,12 @@ class TaskButton {
     }
     const state = WORDS[cell.shown] + (task && task.attempt > 1 ? ` · attempt ${task.attempt}` : "");
     this.rest.replaceChildren(...meters.map(([name, share, words]) => meter(name, share, words)));
-    const foot = metric ? `${metric[0]} ${metric[1]}` : cell.why?.cause ?? "";
+    const cause = cell.why?.cause;
+    const said = cause ? h("span", { class: "cause" }, cause) : h("span", {}, metric ? metric.join(" ") : "");
     this.element.replaceChildren(
       h("span", { class: "top" }, mark(cell.shown), number, h("span", { class: "state" }, state), this.time),
       this.rest,
-      h("span", { class: "foot" }, h("span", {}, foot), h("span", { class: "node" }, task?.node ?? "")),
+      h("span", { class: "foot" }, said, h("span", { class: "node" }, task?.node ?? "")),
     );
     this.tick(cell, desk.now());
   }
@@ -213,13 +224,14 @@ function metersOf(cell: Cell, gang: Gang): [string, number | undefined, string][
   if (!task) return [];
   const ids = deviceIds(task);
   const found: [string, number | undefined, string][] = [];
-  if (ids.length) {
+  const live = task.finishedAt == null;
+  if (ids.length && live) {
     const percent = gang.percent(task);
     found.push([ids.length > 1 ? `${ids.length} devices` : ids[0] ?? "", percent, percent === undefined ? "" : `${Math.round(percent)} %`]);
   }
   const memory = memoryOf(task);
   const limit = task.memoryLimitBytes ?? 0;
-  if (memory) found.push(["memory", limit ? (100 * memory) / limit : undefined, size(memory)]);
+  if (memory) found.push([live ? "memory" : "peak memory", limit ? (100 * memory) / limit : undefined, size(memory)]);
   return found;
 }
 

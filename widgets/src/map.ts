@@ -67,6 +67,7 @@ export class TaskMap {
     const colours = colourTable(this.canvas);
     const side = this.pitch - (this.pitch > 8 ? 3 : 2);
     this.cells.forEach((cell, at) => square(ink, cell.shown, colours, ...this.corner(at), side));
+    ink.globalAlpha = 1;
     if (this.canvas.matches(":focus")) this.frame(ink, colours("text"), this.cursor, side);
     for (const cell of this.cells) if (this.desk.isOpen(cell.role, cell.index)) this.frame(ink, colours("accent"), cell.index, side);
   }
@@ -144,6 +145,7 @@ function square(
   const colour = colours(shown.toLowerCase());
   ink.fillStyle = ink.strokeStyle = colour;
   ink.lineWidth = 1.2;
+  ink.globalAlpha = shown === "Running" || shown === "Succeeded" ? 0.6 : 1; // what needs a look stands out
   if (shown === "Waiting") ink.fillRect(x + side / 2 - 1, y + side / 2 - 1, 2, 2);
   else if (shown === "Pending" || shown === "Bound" || shown === "Unknown") {
     ink.strokeRect(x + 0.6, y + 0.6, side - 1.2, side - 1.2);

@@ -100,6 +100,10 @@ export class Gang {
     return this.taskset.metadata.version ?? 0;
   }
 
+  get hasRows(): boolean {
+    return this.tasks.size > 0;
+  }
+
   // Take the view that the kernel last gave, unless something newer is known.
   rebase(view: TaskSetView): boolean {
     if (view.taskset.metadata.uid !== this.taskset.metadata.uid || (view.taskset.metadata.version ?? 0) < this.version) {
