@@ -18,10 +18,11 @@ from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.testing import bind_unused_port
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 from traitlets.config import Config
 
+from octopus_hub.client.lease import SERVER_LEASE
 from octopus_hub.plugins.registry import Registry
 from octopus_hub.service.application import make_app, make_server
 from octopus_hub.service.identity import Authenticator, LocalToken
@@ -54,9 +55,7 @@ class Front:
         authenticator = Authenticator(LocalToken(LOCAL, "owner"), self._service.oauth)
         cache, backend = self._service.cache, self._service.backend
         self.app = make_app(self._settings, backend, cache, Registry.load(), ArchivedRuns(), authenticator)
-        self.app.settings["log_function"] = lambda handler: self.requests.append(
-            (handler.request.uri, dict(handler.request.headers))
-        )
+        self.app.settings["log_function"] = self._ended
         self._server = make_server(self.app)
         if self.port:
             sockets = bind_sockets(self.port, "127.0.0.1")
@@ -64,6 +63,10 @@ class Front:
             sock, self.port = bind_unused_port()
             sockets = [sock]
         self._server.add_sockets(sockets)
+
+    def _ended(self, handler: RequestHandler) -> None:
+        if "/leases/" not in handler.request.path:  # the server's own
+            self.requests.append((handler.request.uri or "", dict(handler.request.headers)))
 
     async def stop(self) -> None:
         """Go away, with every connection."""
@@ -230,6 +233,7 @@ async def jupyter(
 
 
 def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service_url: str) -> None:
+    monkeypatch.setenv(SERVER_LEASE, "")  # the extension sets it; taken back at the end
     for name in ("OCTOPUS_URL", "OCTOPUS_TOKEN", "OCTOPUS_STATE", "OCTOPUS_SERVICE_URL", "JUPYTERHUB_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     folders = {"HOME": "home", "XDG_STATE_HOME": "state", "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "run"}
