@@ -20,6 +20,9 @@ from octopus_hub.hub.scopes import ADMIN, CUSTOM, SERVER_DEFAULT, SERVICE, USER
 from octopus_hub.hub.tenants import OWN_SPAWNER, allowed, check_tenants
 from octopus_hub.model.errors import Refused
 
+OUR_SERVICES = ("octopus", "octopus-up")
+OUR_ROLES = ("octopus-service", "octopus-up")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -103,7 +106,7 @@ def grant(c: Config, settings: Settings) -> None:
     hub = c.JupyterHub
     hub.custom_scopes = {**given(hub, "custom_scopes", {}), **CUSTOM}
     hub.services = [
-        *(each for each in given(hub, "services", []) if each.get("name") not in ("octopus", "octopus-up")),
+        *(each for each in given(hub, "services", []) if each.get("name") not in OUR_SERVICES),
         {
             "name": "octopus",
             "url": settings.service_url.split("/services/")[0],
@@ -113,7 +116,7 @@ def grant(c: Config, settings: Settings) -> None:
         },
         {"name": "octopus-up", "api_token": settings.stop_token},
     ]
-    roles = [dict(role) for role in given(hub, "load_roles", [])]
+    roles = [dict(role) for role in given(hub, "load_roles", []) if role["name"] not in OUR_ROLES]
     roles.append({"name": "octopus-service", "services": ["octopus"], "scopes": list(SERVICE)})
     roles.append({"name": "octopus-up", "services": ["octopus-up"], "scopes": ["shutdown"]})
     _grant_users(hub, roles)
