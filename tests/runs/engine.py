@@ -92,7 +92,7 @@ class Engine:
         if workspace is not None:
             digest = await self.backend.put_blob(_once(packed(workspace)), limit=1 << 30)
             spec["workspace"] = Workspace(digest=digest)
-        document = TaskSet(metadata=Metadata(name=name), spec=Spec(queue="default", **spec))
+        document = TaskSet(metadata=Metadata(name=name), spec=Spec(**spec))
         return await self.create(document)
 
     async def create(self, document: TaskSet) -> TaskSet:
@@ -105,7 +105,8 @@ class Engine:
             descriptors=self.descriptors(document),
             spec_digest="sha256:" + "5" * 64,
         )
-        return await self.backend.create(replace(document, metadata=meta, resolved=resolved))
+        spec = replace(document.spec, queue=document.spec.queue or "default")
+        return await self.backend.create(replace(document, metadata=meta, spec=spec, resolved=resolved))
 
     def descriptors(self, document: TaskSet) -> Descriptors:
         return self.registry.resolve(document)
