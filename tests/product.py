@@ -31,6 +31,13 @@ NODES = """nodes:
 - {name: node-a, cpu: "4", memory: 8Gi, devices: {virtual: 4}}
 - {name: node-b, cpu: "4", memory: 8Gi, devices: {virtual: 4}}
 """  # the same on every machine; the default depends on the machine's devices
+CANARIES = {
+    "CONFIGPROXY_AUTH_TOKEN": "canary-of-the-proxy",
+    "JUPYTERHUB_CRYPT_KEY": "ca" * 32,
+    "JUPYTERHUB_API_TOKEN": "canary-of-another-server",
+    "OCTOPUS_TOKEN": "canary-of-the-service",
+    "AWS_SECRET_ACCESS_KEY": "canary-of-the-shell",
+}  # in the environment that `octopus up` is started from; must reach no server and no task
 T = TypeVar("T")
 
 
@@ -71,7 +78,7 @@ class Product:
         with (self.folder / "up.log").open("wb") as output:
             self.process = subprocess.Popen(
                 [str(BIN / "octopus"), "up", *options],
-                env=self.environ,
+                env=self.environ | CANARIES,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
