@@ -17,7 +17,7 @@ from octopus_hub.client.job import Job
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import TaskSetView
 from octopus_hub.model.errors import InvalidSpec, NotFound
-from octopus_hub.model.record import RECORD_SCHEMA_VERSION, Record
+from octopus_hub.model.record import Record, from_json
 from octopus_hub.model.taskset import Spec
 from octopus_hub.runs.compare import compare, render
 
@@ -121,17 +121,11 @@ def read_record(text: str) -> Record | dict[str, Any]:
 
 def _read_file(path: Path) -> Record:
     try:
-        content = path.read_bytes()
-        version = msgspec.json.decode(content).get("schemaVersion", 1)
-        if version > RECORD_SCHEMA_VERSION:
-            raise InvalidSpec(
-                f"{path} has the schema version {version}; this client knows up to {RECORD_SCHEMA_VERSION}: upgrade it"
-            )
-        return msgspec.json.decode(content, type=Record)
+        return from_json(path.read_bytes())
     except OSError as error:
         raise InvalidSpec(f"{path} can't be read: {error.strerror}") from None
-    except (msgspec.DecodeError, AttributeError, TypeError) as error:
-        raise InvalidSpec(f"{path} is not a record: {error}") from None
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{path} can't be replayed: {error.message}") from None
 
 
 def _row(record: Record) -> tuple[str, ...]:

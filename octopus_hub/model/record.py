@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from octopus_hub.model.base import ApiStruct
+from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.status import Phase, TimelineEntry
 
 RECORD_SCHEMA_VERSION = 1
@@ -69,7 +72,7 @@ class Cell(ApiStruct, frozen=True, kw_only=True):
 class Record(ApiStruct, frozen=True, kw_only=True):
     """The record of one attempt."""
 
-    schema_version: int = RECORD_SCHEMA_VERSION
+    schema_version: int = 1  # stays 1 for ever: what does not state its version is of the first
     kind: str = "Record"
     namespace: str
     name: str
@@ -100,3 +103,30 @@ class Record(ApiStruct, frozen=True, kw_only=True):
     cells: dict[str, list[Cell]] = {}  # by task, in the order they ran; of notebook runs
     product_version: str = ""
     path: str = ""  # folder of the record on the machine that keeps it
+
+
+def to_json(record: Record) -> bytes:
+    """Return the content of ``record.json``: readable, and its kind and version always stated."""
+    stated = {"kind": record.kind, "schemaVersion": record.schema_version}
+    return msgspec.json.format(msgspec.json.encode({**stated, **msgspec.to_builtins(record)}), indent=2)
+
+
+def from_json(content: bytes) -> Record:
+    """Return the record that a ``record.json`` holds; raises InvalidSpec for a later version or what is no record."""
+    try:
+        version = msgspec.json.decode(content, type=_Version).schema_version
+        if version > RECORD_SCHEMA_VERSION:
+            raise InvalidSpec(
+                f"it has the schema version {version}, and this octopus-hub knows up to {RECORD_SCHEMA_VERSION}: "
+                "upgrade octopus-hub"
+            )
+        return _decode(content)
+    except msgspec.MsgspecError as error:
+        raise InvalidSpec(f"it is not a record: {error}") from None
+
+
+class _Version(msgspec.Struct, rename="camel"):
+    schema_version: int = 1
+
+
+_decode = msgspec.json.Decoder(Record).decode

@@ -21,7 +21,7 @@ from rocrate.model import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from octopus_hub.model.canonical import digest
-from octopus_hub.model.record import Environment, OutputFile, Record
+from octopus_hub.model.record import Environment, OutputFile, Record, to_json
 from octopus_hub.model.status import Phase
 from octopus_hub.runs.provenance import statement
 
@@ -45,7 +45,7 @@ def descriptions(record: Record, *, code: bool = True) -> dict[str, bytes]:
 
 def record_file(record: Record) -> bytes:
     """Return ``record.json`` as it travels: without the folder it had here."""
-    return msgspec.json.format(msgspec.json.encode(without_place(record)), indent=2)
+    return to_json(without_place(record))
 
 
 def without_place(record: Record) -> Record:

@@ -12,7 +12,7 @@ from octopus_hub._version import __version__
 from octopus_hub.backends.base import Backend
 from octopus_hub.core.exits import classify
 from octopus_hub.core.verdict import describe
-from octopus_hub.model.record import Record, TaskEnd
+from octopus_hub.model.record import RECORD_SCHEMA_VERSION, Record, TaskEnd
 from octopus_hub.model.status import Phase
 from octopus_hub.model.task import Task, TaskState
 from octopus_hub.model.taskset import TaskSet
@@ -56,6 +56,7 @@ def build(taskset: TaskSet, tasks: Sequence[Task], attempt: int, found: Captured
     spec, meta, resolved = taskset.spec, taskset.metadata, taskset.resolved
     ends = [_end(task) for task in tasks_in_order(tasks)]
     record = Record(
+        schema_version=RECORD_SCHEMA_VERSION,
         namespace=meta.namespace,
         name=meta.name,
         uid=meta.uid,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from octopus_hub.model.record import Record
+from octopus_hub.model.errors import InvalidSpec
+from octopus_hub.model.record import Record, from_json, to_json
 from octopus_hub.model.status import Phase
 from octopus_hub.model.taskset import Lifetime, Restart, Role
 from tests.runs.engine import OWNER, Engine, python, started
@@ -19,9 +20,9 @@ def logs(record: Record) -> dict[str, str]:
 
 
 def on_disk(record: Record) -> Record:
-    import msgspec
-
-    return msgspec.json.decode(Path(record.path, "record.json").read_bytes(), type=Record)
+    content = Path(record.path, "record.json").read_bytes()
+    assert json.loads(content)["schemaVersion"] == 1, "stated, whatever the default"
+    return from_json(content)
 
 
 @pytest.mark.parametrize(
@@ -207,3 +208,16 @@ async def test_metrics_of_the_main_role_count(engine: Engine) -> None:
     roles = [Role("chief", command=report(0.25), main=True), Role("helper", replicas=2, command=report(0.5))]
     record = await engine.run("job", roles=roles)
     assert record.metrics == {"loss": 0.25}
+
+
+def test_records_of_other_versions() -> None:
+    """What states no version is of the first; a later one is refused with the way out."""
+    first = b'{"namespace": "anna", "name": "job", "uid": "u", "attempt": 1, "phase": "Failed", "spec": {}}'
+    assert from_json(first).schema_version == 1
+    later = first.replace(b'{"name', b'{"schemaVersion": 9, "invented": true, "name', 1)
+    with pytest.raises(InvalidSpec, match="schema version 9, and this octopus-hub knows up to 1: upgrade octopus-hub"):
+        from_json(later)
+    for damaged in (b"", b"[]", b"{", b'{"schemaVersion": "x"}', first.replace(b"Failed", b"Odd")):
+        with pytest.raises(InvalidSpec, match="it is not a record"):
+            from_json(damaged)
+    assert from_json(to_json(from_json(first))) == from_json(first)

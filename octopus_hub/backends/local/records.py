@@ -20,15 +20,14 @@ from octopus_hub.backends.base import Beside
 from octopus_hub.backends.local.prepare import safe_part
 from octopus_hub.backends.local.statefolder import disk_full
 from octopus_hub.backends.local.store import Store
-from octopus_hub.model.errors import NotFound, OctopusError, StateError
-from octopus_hub.model.record import Record
+from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError, StateError
+from octopus_hub.model.record import Record, from_json, to_json
 
 FILE = "record.json"
 WORKSPACE = "workspace.tar.gz"
 ReadLog = Callable[[str, str], AsyncIterator[bytes]]
 
 _log = logging.getLogger(__name__)
-_decode = msgspec.json.Decoder(Record).decode
 
 
 class Records:
@@ -71,7 +70,7 @@ class Records:
                 target = folder.joinpath(*map(safe_part, name.split("/")))
                 target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_whole(target, content)
-            write_whole(folder / FILE, msgspec.json.format(msgspec.json.encode(stored), indent=2))
+            write_whole(folder / FILE, to_json(stored))
         except OSError as error:
             raise disk_full(self.root, error) from error
         self._index(stored, self._clock())
@@ -150,10 +149,10 @@ class Records:
     def _read(self, folder: str) -> Record:
         path = self.root / folder / FILE
         try:
-            record = _decode(path.read_bytes())
+            record = from_json(path.read_bytes())
         except FileNotFoundError:
             raise NotFound(f"the record {path} was removed") from None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, InvalidSpec) as error:
             raise StateError(f"the record {path} can't be read ({error}); restore the file from a copy") from error
         return msgspec.structs.replace(record, path=str(path.parent))  # where it lies now, should the folder have moved
 
@@ -209,6 +208,6 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def _uid(path: Path) -> str:
     try:
-        return _decode(path.read_bytes()).uid
-    except (OSError, msgspec.MsgspecError):
+        return from_json(path.read_bytes()).uid
+    except (OSError, InvalidSpec):
         return ""  # somebody's, and not ours
