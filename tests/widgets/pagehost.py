@@ -117,9 +117,14 @@ class Host:
 
     async def mount(self, page: Page, view: TaskSetView, **state: Any) -> None:
         """Show a widget in the page."""
-        meta = view.taskset.metadata
-        traits = {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid, "view": as_json(view), "now": 0}
-        await page.evaluate("state => window.mount(state)", {**traits, **state})
+        await mount(page, view, **state)
+
+
+async def mount(page: Page, view: TaskSetView, **state: Any) -> None:
+    """Show a widget in a page, as a notebook does with its traits."""
+    meta = view.taskset.metadata
+    traits = {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid, "view": as_json(view), "now": 0}
+    await page.evaluate("state => window.mount(state)", {**traits, **state})
 
 
 class Socket(WebSocketHandler):
@@ -182,9 +187,13 @@ class Lab(RequestHandler):
     def get(self) -> None:
         """Send it, with the XSRF cookie."""
         assert self.xsrf_token
-        config = f'<script id="jupyter-config-data" type="application/json">{json.dumps({"baseUrl": BASE})}</script>'
-        light = "true" if self.host.light else "false"
-        self.finish(PAGE % {"config": config if self.host.jupyter else "", "light": light, "base": BASE})
+        self.finish(page_html(BASE, light=self.host.light, jupyter=self.host.jupyter))
+
+
+def page_html(base: str, *, light: bool = True, jupyter: bool = True) -> str:
+    """Return the page; its bundle is at ``{base}bundle.js``."""
+    config = f'<script id="jupyter-config-data" type="application/json">{json.dumps({"baseUrl": base})}</script>'
+    return PAGE % {"config": config if jupyter else "", "light": "true" if light else "false", "base": base}
 
 
 class Icon(RequestHandler):
