@@ -14,6 +14,7 @@ from octopus_hub.cli.naming import namespace_and_name
 from octopus_hub.client import archive as archives
 from octopus_hub.client import inputs, jobtext
 from octopus_hub.client.job import Job
+from octopus_hub.client.paths import expanded
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import TaskSetView
 from octopus_hub.model.errors import InvalidSpec, NotFound
@@ -28,7 +29,7 @@ def replay(arguments: Namespace) -> int:
         given = read_record(arguments.record)
         original = given if isinstance(given, Record) else client.record(**given)
         _inputs_unchanged(original)
-        _take_code_along(client, original, Path(arguments.record).expanduser())
+        _take_code_along(client, original, expanded(arguments.record))
         created = client.replay(given)
         job = Job(client, TaskSetView(taskset=created))
         if arguments.format == "table":
@@ -106,7 +107,7 @@ def outputs(arguments: Namespace) -> int:
 
 def read_record(text: str) -> Record | dict[str, Any]:
     """Return a record from a folder, a file, or how the service finds it."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir():
         path = path / "record.json"
     if path.is_file() or text.endswith(".json"):

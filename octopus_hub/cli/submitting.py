@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from octopus_hub.cli import exits, show
@@ -15,6 +14,7 @@ from octopus_hub.client import jobtext, lease, submission
 from octopus_hub.client.connection import find_connection
 from octopus_hub.client.documents import load_documents
 from octopus_hub.client.job import Job
+from octopus_hub.client.paths import expanded
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import PlanAnswer, TaskSetView
 from octopus_hub.model.errors import InvalidSpec, TooLarge, Unavailable
@@ -100,7 +100,7 @@ def read_documents(file: str) -> list[dict[str, Any]]:
         if file == "-":
             raw = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
         else:
-            with Path(file).expanduser().open("rb") as content:
+            with expanded(file).open("rb") as content:
                 raw = content.read(MAX_DOCUMENT_BYTES + 1)
     except FileNotFoundError:
         raise InvalidSpec(f"there is no file {file}") from None

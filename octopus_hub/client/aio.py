@@ -18,7 +18,20 @@ import httpx
 
 from octopus_hub.client import calls, exchange, outputs, transport
 from octopus_hub.client.archive import Archive
-from octopus_hub.client.calls import OWN, Call, LogQuery, Names, Nodes, Plain, Records, Rows, T, Tasks, Views
+from octopus_hub.client.calls import (
+    OWN,
+    Call,
+    LogQuery,
+    Names,
+    Nodes,
+    NodeUses,
+    Plain,
+    Records,
+    Rows,
+    T,
+    Tasks,
+    Views,
+)
 from octopus_hub.client.connection import find_connection
 from octopus_hub.client.outputs import Paths
 from octopus_hub.client.sse import EventReader, frame_of
@@ -39,7 +52,7 @@ class AsyncClient:
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         self.connection = find_connection(url, token)
-        self._http = httpx.AsyncClient(**transport.settings(self.connection))
+        self._http = transport.make(httpx.AsyncClient, self.connection)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -125,6 +138,10 @@ class AsyncClient:
     async def nodes(self) -> Nodes:
         """Return nodes with capacity and devices."""
         return await self._call(calls.list_nodes())
+
+    async def node_use(self) -> NodeUses:
+        """Return nodes with what is taken of each."""
+        return await self._call(calls.list_node_use())
 
     async def queues(self) -> Rows:
         """Return queues with usage and board."""
@@ -243,7 +260,7 @@ class AsyncClient:
                 return exchange.Answer(response.status_code, response.headers, await response.aread())
             finally:
                 await response.aclose()
-        except httpx.HTTPError as error:
+        except transport.FAILURES as error:
             return transport.lost(error)
 
     @asynccontextmanager
@@ -259,7 +276,7 @@ async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in response.aiter_bytes(None):
             yield chunk
-    except httpx.HTTPError as error:
+    except transport.FAILURES as error:
         raise exchange.StreamLost(transport.lost(error).why) from error
 
 

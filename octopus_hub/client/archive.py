@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from octopus_hub.client.failures import LocalFileError
+from octopus_hub.client.paths import expanded
 from octopus_hub.model.errors import InvalidSpec, TooLarge
 
 if TYPE_CHECKING:
@@ -90,9 +91,11 @@ class _Found:
 
 def pack(folder: Path, *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES) -> Archive:
     """Pack ``folder``; raises TooLarge (naming the biggest files), InvalidSpec for what can't be read."""
-    root = folder.expanduser()
+    root = expanded(folder)
     if not root.is_dir():
-        raise InvalidSpec(f"the workspace {str(folder)!r} is not a folder; give an existing one, or workspace=None")
+        raise InvalidSpec(
+            f"the workspace {str(folder)!r} is not a folder; give an existing one, or none (workspace=None, --no-workspace)"
+        )
     found = _collect(root.resolve(), _ignores(root), max_bytes, max_files, hidden=True)
     if found.bytes > max_bytes or len(found.entries) > max_files:
         raise _too_large(root, found, max_bytes, max_files)

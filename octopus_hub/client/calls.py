@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.answers import AnswerStruct, PlanAnswer, TaskSetView
+from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.node import Node
 from octopus_hub.model.record import Record
 from octopus_hub.model.task import Task
@@ -26,6 +28,7 @@ OWN = "-"  # the caller's own namespace
 Views = list[TaskSetView]
 Tasks = list[Task]
 Nodes = list[Node]
+NodeUses = list["NodeUse"]
 Records = list[Record]
 Rows = list[Plain]
 Names = list[str]
@@ -64,8 +67,16 @@ class _Tasks(AnswerStruct, frozen=True, kw_only=True):
     items: list[Task] = []
 
 
+class NodeUse(AnswerStruct, frozen=True, kw_only=True):
+    """A node and what is taken of it, whoever took it."""
+
+    node: Node
+    used: Amounts = Amounts()
+
+
 class _Nodes(AnswerStruct, frozen=True, kw_only=True):
     items: list[Node] = []
+    used: dict[str, Amounts] = {}
 
 
 class _Records(AnswerStruct, frozen=True, kw_only=True):
@@ -80,14 +91,14 @@ class _PlainItems(AnswerStruct, frozen=True, kw_only=True):
 
 
 def submit(taskset: TaskSet, *, key: str = "", dry_run: bool = False) -> Call[TaskSet]:
-    """Create a TaskSet; with a key the same submission may be repeated."""
+    """Create a TaskSet; with a key the same submission may be repeated. Raises InvalidSpec for a key that can't be one."""
     return Call(
         "POST",
         "/tasksets",
         _json(TaskSet),
         params={"dryRun": "true"} if dry_run else {},
         body=_document(taskset),
-        headers={"Idempotency-Key": key} if key else {},
+        headers=(_key(key) if key else {}) | _JSON,
         safe=bool(key) or dry_run,
     )
 
@@ -160,6 +171,11 @@ def list_nodes() -> Call[Nodes]:
     return Call("GET", "/nodes", _items(_Nodes))
 
 
+def list_node_use() -> Call[NodeUses]:
+    """The same with what is taken of each."""
+    return Call("GET", "/nodes", _node_use)
+
+
 def list_queues() -> Call[Rows]:
     """Queues with their usage and board, as plain data."""
     return Call("GET", "/queues", _items(_PlainItems))
@@ -177,7 +193,7 @@ def list_images() -> Call[Rows]:
 
 def plan(taskset: TaskSet) -> Call[PlanAnswer]:
     """Say whether it would run now, and if not, what is short where."""
-    return Call("POST", "/plan", _json(PlanAnswer), body=_document(taskset))
+    return Call("POST", "/plan", _json(PlanAnswer), body=_document(taskset), headers=_JSON)
 
 
 # --- records
@@ -206,14 +222,14 @@ def read_crate(name: str, namespace: str = OWN, attempt: int | None = None) -> C
 def replay(record: Mapping[str, Any], *, key: str) -> Call[TaskSet]:
     """Run a record again: a whole record, or ``{namespace, name, attempt}``."""
     body = msgspec.json.encode({"record": dict(record)})
-    return Call("POST", "/replay", _json(TaskSet), body=body, headers={"Idempotency-Key": key, **_JSON})
+    return Call("POST", "/replay", _json(TaskSet), body=body, headers=_key(key) | _JSON)
 
 
 # --- blobs and secrets
 
 
 def has_blob(digest: str) -> Call[bool]:
-    """Whether the service holds that content; an absent blob is the answer False, see :func:`missing_is_false`."""
+    """Whether the service holds that content; the clients give NotFound as False."""
     return Call("HEAD", _blob(digest), lambda _: True)
 
 
@@ -278,12 +294,26 @@ def _names(body: bytes) -> list[str]:
     return [str(item["name"]) if isinstance(item, dict) else str(item) for item in items]
 
 
+_NODES = msgspec.json.Decoder(_Nodes)
+
+
+def _node_use(body: bytes) -> NodeUses:
+    answer = _NODES.decode(body)
+    return [NodeUse(node=node, used=answer.used.get(node.name, Amounts())) for node in answer.items]
+
+
 def _nothing(_: bytes) -> None:
     return None
 
 
 def _accept(kind: str) -> dict[str, str]:
     return {"Accept": kind}
+
+
+def _key(key: str) -> dict[str, str]:
+    if not (key.isascii() and key.isprintable() and " " not in key and len(key) <= 200):
+        raise InvalidSpec("an idempotency key has 1 to 200 printable ASCII characters without spaces")
+    return {"Idempotency-Key": key}
 
 
 def _given(params: Mapping[str, str]) -> dict[str, str]:

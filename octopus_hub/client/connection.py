@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from octopus_hub.client.paths import expanded
 from octopus_hub.model.errors import InvalidSpec, Unavailable
 
 SERVICE_PATH = "/services/octopus"
@@ -70,10 +71,10 @@ def find_connection(
 def state_folder(environ: Mapping[str, str]) -> Path:
     """Return the account's state folder."""
     if environ.get("OCTOPUS_STATE"):
-        return Path(environ["OCTOPUS_STATE"]).expanduser()
+        return expanded(environ["OCTOPUS_STATE"])
     if environ.get("XDG_STATE_HOME"):
         return Path(environ["XDG_STATE_HOME"]) / "octopus-hub"
-    return Path(environ.get("HOME") or "~").expanduser() / ".local" / "state" / "octopus-hub"
+    return expanded(environ.get("HOME") or "~") / ".local" / "state" / "octopus-hub"
 
 
 def _from_file(file: Path, token: str | None) -> Connection:

@@ -97,11 +97,15 @@ Steps = Generator[Call[Any] | Pause, Answer | Lost | None, Answer]
 def exchange(call: Call[Any], connection: Connection, jitter: Callable[[], float]) -> Steps:
     """Yield what to do, take what came of it, return the successful answer; raises OctopusError."""
     tried = 0
+    perhaps_done = False  # an earlier try may have reached the service
     while True:
         outcome = yield call
         tried += 1
         if isinstance(outcome, Answer) and outcome.status < 300:
             return outcome
+        if perhaps_done and call.method == "DELETE" and isinstance(outcome, Answer) and outcome.status == 404:
+            return Answer(204, outcome.headers)  # that try has deleted it
+        perhaps_done |= isinstance(outcome, Lost) and outcome.sent
         delay = _delay_before_retry(call, outcome, tried, jitter)
         if delay is None:
             if isinstance(outcome, Answer):

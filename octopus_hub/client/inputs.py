@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from octopus_hub.client.paths import expanded
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.taskset import Input
 
@@ -81,7 +82,7 @@ def local_path(uri: str, base: Path) -> Path | None:
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
         return None
     text = unquote(parts.path) if parts.scheme else uri
-    return Path(os.path.abspath(base / Path(text).expanduser())) if text else None
+    return Path(os.path.abspath(base / expanded(text))) if text else None
 
 
 def digest_of(path: Path) -> str:

@@ -359,14 +359,16 @@ class Logs:
 def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
     """Yield lines with their ends, the last one perhaps without; bytes that are not UTF-8 are shown as such."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    rest = ""
+    parts: list[str] = []  # of a line that is not complete yet
     for chunk in chunks:
-        *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+        *lines, rest = decoder.decode(chunk).split("\n")
         for line in lines:
-            yield line + "\n"
-    rest += decoder.decode(b"", final=True)
-    if rest:
-        yield rest
+            yield "".join([*parts, line, "\n"])
+            parts.clear()
+        parts.append(rest)
+    last = "".join([*parts, decoder.decode(b"", final=True)])
+    if last:
+        yield last
 
 
 def choose_role(taskset: TaskSet, role: str | None) -> str:

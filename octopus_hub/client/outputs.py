@@ -31,7 +31,7 @@ class Receiver:
     """Collects the archive's bytes, then unpacks them."""
 
     def __init__(self, record: Record, folder: Path, spool: IO[bytes]) -> None:
-        self._digests = {file.path: file.digest for file in record.outputs}
+        self._expected = {file.path: file for file in record.outputs}
         self._folder = folder
         self._spool = spool
 
@@ -55,7 +55,7 @@ class Receiver:
             if error.errno is None:  # gzip's own
                 raise Unavailable(f"the outputs came damaged ({error}); download them again") from error
             raise LocalFileError(f"{self._folder} can't take the outputs: {error.strerror or error}") from error
-        missing = sorted(self._digests.keys() - {path.relative_to(self._folder).as_posix() for path in written})
+        missing = sorted(self._expected.keys() - {path.relative_to(self._folder).as_posix() for path in written})
         if missing:
             raise Unavailable(f"outputs are missing from what the service sent: {', '.join(missing[:5])}")
         return sorted(written)
@@ -66,6 +66,10 @@ class Receiver:
             raise Unavailable(
                 f"the outputs hold the name {member.name!r}, which leads out of the folder; nothing was written there"
             )
+        expected = self._expected.get(name.as_posix())
+        if expected is None or member.size != expected.size:
+            what = f"has {member.size} bytes, not {expected.size}" if expected else "is not among them"
+            raise Unavailable(f"{name} differs from the outputs in the record: it {what}; download them again")
         target = self._folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.parent.resolve().is_relative_to(self._folder.resolve()):
@@ -73,10 +77,11 @@ class Receiver:
         source = tar.extractfile(member)
         assert source is not None
         digest = write_whole(target, iter(lambda: source.read(_CHUNK_BYTES), b""))
-        expected = self._digests.get(name.as_posix())
-        if expected is not None and digest != expected:
+        if digest != expected.digest:
             target.unlink()
-            raise Unavailable(f"{name} differs from the record (expected {expected}, got {digest}); download again")
+            raise Unavailable(
+                f"{name} differs from the record (expected {expected.digest}, got {digest}); download them again"
+            )
         return target
 
 

@@ -24,7 +24,7 @@ class Event:
 
 
 class EventReader:
-    """Splits chunks into events, wherever the chunks were cut (HTML standard, section 9.2.6)."""
+    """Splits chunks into events, wherever they were cut (HTML standard, section 9.2.6; lines end with LF or CRLF)."""
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []  # of a line that is not complete yet

@@ -17,6 +17,7 @@ from octopus_hub.client import archive as archives
 from octopus_hub.client import inputs
 from octopus_hub.client.archive import Archive
 from octopus_hub.client.gitstate import git_state
+from octopus_hub.client.paths import expanded
 from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.taskset import TaskSet, Workspace
 
@@ -58,7 +59,7 @@ class _Sink(Protocol):
 def prepare(taskset: TaskSet | Mapping[str, Any], workspace: str | os.PathLike[str] | None) -> Submission:
     """Check a TaskSet, hash its inputs, pack its workspace; raises InvalidSpec with every problem, TooLarge."""
     checked = TaskSet.parse(taskset.to_dict() if isinstance(taskset, TaskSet) else taskset)
-    hashed, notices = inputs.with_digests(checked.spec.inputs, Path(workspace or ".").expanduser())
+    hashed, notices = inputs.with_digests(checked.spec.inputs, expanded(workspace or "."))
     done = _pack(_with(checked, inputs=hashed), workspace)
     return Submission(done.taskset, done.archive, [*notices, *done.notices])
 
@@ -70,8 +71,8 @@ def _pack(checked: TaskSet, workspace: str | os.PathLike[str] | None) -> Submiss
         return Submission(_with(checked, workspace=stated))
     if wanted.digest:
         return Submission(checked)
-    folder = Path(workspace).expanduser()
-    if archives.is_home(folder, Path.home()):
+    folder = expanded(workspace)
+    if archives.is_home(folder, _home()):
         packed = archives.pack_home(folder)
         if packed is None:
             return Submission(
@@ -98,6 +99,13 @@ def create(client: _Sink, submission: Submission, *, key: str | None = None) -> 
         return client.submit(submission.taskset, key=key)
     finally:
         submission.close()
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # an account without an entry and without HOME, as in some containers
+        return Path("/")
 
 
 def _with(taskset: TaskSet, **changes: Any) -> TaskSet:

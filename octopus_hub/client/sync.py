@@ -20,7 +20,20 @@ import httpx
 
 from octopus_hub.client import calls, exchange, outputs, transport
 from octopus_hub.client.archive import Archive
-from octopus_hub.client.calls import OWN, Call, LogQuery, Names, Nodes, Plain, Records, Rows, T, Tasks, Views
+from octopus_hub.client.calls import (
+    OWN,
+    Call,
+    LogQuery,
+    Names,
+    Nodes,
+    NodeUses,
+    Plain,
+    Records,
+    Rows,
+    T,
+    Tasks,
+    Views,
+)
 from octopus_hub.client.connection import find_connection
 from octopus_hub.client.failures import WaitTimeout
 from octopus_hub.client.outputs import Paths
@@ -48,7 +61,7 @@ class Client:
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         self.connection = find_connection(url, token)
-        self._http = httpx.Client(**transport.settings(self.connection))
+        self._http = transport.make(httpx.Client, self.connection)
 
     def __enter__(self) -> Client:
         return self
@@ -121,7 +134,10 @@ class Client:
             except Unavailable as error:
                 why = patience.excuse(error)
             pause = patience.pause(why)
-            time.sleep(pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic())))
+            left = pause if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout("the time is over")
+            time.sleep(min(pause, left))
 
     def _stream_once(self, namespace: str, name: str, deadline: float | None) -> Iterator[Frame]:
         reader = EventReader()
@@ -142,6 +158,10 @@ class Client:
     def nodes(self) -> Nodes:
         """Return nodes with capacity and devices."""
         return self._call(calls.list_nodes())
+
+    def node_use(self) -> NodeUses:
+        """Return nodes with what is taken of each."""
+        return self._call(calls.list_node_use())
 
     def queues(self) -> Rows:
         """Return queues with usage and board."""
@@ -259,7 +279,7 @@ class Client:
                 return exchange.Answer(response.status_code, response.headers, raw=response)
             with _closing(response):
                 return exchange.Answer(response.status_code, response.headers, response.read())
-        except httpx.HTTPError as error:
+        except transport.FAILURES as error:
             return transport.lost(error)
 
     @contextmanager
@@ -274,7 +294,7 @@ class Client:
 def _chunks(response: httpx.Response, expired: threading.Event) -> Iterator[bytes]:
     try:
         yield from response.iter_bytes(None)
-    except httpx.HTTPError as error:
+    except transport.FAILURES as error:
         if not expired.is_set():
             raise exchange.StreamLost(transport.lost(error).why) from error
     if expired.is_set():
