@@ -97,8 +97,10 @@ def outputs(arguments: Namespace) -> int:
     """``octopus outputs``."""
     namespace, name = namespace_and_name(arguments.name)
     with Client() as client:
-        job = Job.find(name, namespace, client)
-        files = job.outputs.download(arguments.to)
+        try:
+            files = Job.find(name, namespace, client).outputs.download(arguments.to)
+        except NotFound:  # it was deleted; its records stay
+            files = tuple(client.outputs(name, arguments.to or f"{name}-outputs", namespace))
     show.write("".join(f"{file}\n" for file in files))
     if not files:
         show.note(f"{name} left no outputs; declare them with --output or spec.outputs")
