@@ -142,6 +142,7 @@ def test_the_hub_configuration_shown_is_taken_by_configure(tmp_path: Path, monke
     monkeypatch.setenv("OCTOPUS_PASSWORD_FILE", str(tmp_path / "password"))
     monkeypatch.setenv("OCTOPUS_SERVICE_URL", "http://127.0.0.1:10101/services/octopus/")
     monkeypatch.setenv("OCTOPUS_USER", "ada")
+    monkeypatch.setenv("OCTOPUS_TASK_ACCOUNTS", "separate")  # the guide says to set both
     c = PyFileConfigLoader("my_hub.py", str(tmp_path)).load_config()
     assert c.JupyterHub.authenticator_class == "pam" and c.Authenticator.allowed_users == {"ada", "grace"}
     assert c.JupyterHub.spawner_class.endswith("OctopusLocalSpawner") and c.OctopusLocalSpawner.separate_accounts
