@@ -17,6 +17,7 @@ from typing import Any
 
 from traitlets import Bool, Int, Unicode
 from traitlets.config import Application
+from traitlets.config.loader import KVArgParseConfigLoader
 
 from octopus_hub._version import __version__
 from octopus_hub.app import checks, report
@@ -69,9 +70,14 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
     }
     flags = {"stop-tasks": ({"OctopusUp": {"stop_tasks": True}}, "Stop every TaskSet that is left; start nothing.")}
 
+    def _create_loader(self, *arguments: Any, **more: Any) -> KVArgParseConfigLoader:
+        """Return traitlets' reader of command lines, strict: a mistyped option must not be passed over."""
+        return _Strict(*arguments, **more, log=self.log, subcommands=self.subcommands)
+
     @classmethod
     def run(cls, argv: Sequence[str] | None = None) -> int:
         """Run with these arguments; returns the exit code. A failure is one sentence, in the last line."""
+        logging.getLogger("octopus_hub").addHandler(logging.NullHandler())  # until the state folder is known
         app = cls()
         try:
             app.initialize(list(argv or ()))
@@ -205,6 +211,13 @@ def _folder(text: str) -> Path:
 def _failed(sentence: str) -> int:
     print(f"octopus up: {sentence}", file=sys.stderr, flush=True)
     return 1
+
+
+class _Strict(KVArgParseConfigLoader):
+    """Options that exist."""
+
+    def _handle_unrecognized_alias(self, arg: str) -> None:
+        raise Unavailable(f"octopus up has no option --{arg}; see octopus up --help")
 
 
 class _Sentences(logging.Formatter):

@@ -31,6 +31,7 @@ _KEPT = frozenset(
 )
 # Of a surrounding notebook server, or of our command line: not what this hub is configured by.
 _FOREIGN = re.compile(r"JUPYTERHUB_(?!CRYPT_KEY$)|JPY_|OCTOPUS_|CONFIGPROXY_")
+_HEADING = re.compile(r"Traceback .*|\[[A-Z] [^]]*\]")  # of a traceback; of a log entry without a message
 
 log = logging.getLogger(__name__)
 
@@ -189,8 +190,9 @@ class HubProcess:
         except OSError:
             return "its log can't be read"
         for line in reversed(lines):
-            if line.strip() and not line.startswith(("    ", "Traceback")):
-                return re.sub(r"^octopus_hub[\w.]*: ", "", line.strip())[:500]
+            # jupyterhub indents a traceback by four; its frames are indented further
+            if line.strip() and not line.startswith("     ") and not _HEADING.fullmatch(line.strip()):
+                return re.sub(r"^octopus_hub[\w.]*: ", "", line.strip())[:1000]
         return "it said nothing"
 
 
