@@ -35,6 +35,7 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _MERGE = "<<"
+_ODD_LINE_ENDS = re.compile("[\x85\u2028\u2029\r]")
 
 
 def load_documents(text: str, source: str) -> list[dict[str, Any]]:
@@ -266,8 +267,15 @@ def _invalid(source: str, mark: Any, what: str) -> InvalidSpec:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts that look like numbers of YAML 1.2 in quotes, so that :func:`load_documents` reads them as texts."""
+    """Writes texts so that they read back equal: in quotes what looks like a number of YAML 1.2, odd line ends escaped."""
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return a node; the emitter would fold the line ends that are not in ASCII."""
+        style = '"' if _ODD_LINE_ENDS.search(text) else None
+        return self.represent_scalar(f"{_TAG}str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 for _kind, _form in (("float", _FLOAT), ("int", _BASED)):
     _Dumper.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"(?:{_form.pattern})$"), list("-+.0123456789"))

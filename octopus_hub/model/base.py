@@ -16,5 +16,5 @@ class ApiStruct(
     """Base class of API objects.
 
     Field names are ``snake_case`` in Python and ``camelCase`` on the wire; fields that have their default
-    are left out of the wire form, so the canonical form of equal objects is equal.
+    are left out of the wire form (those that only equal it may stay; ``model.canonical`` leaves them out too).
     """

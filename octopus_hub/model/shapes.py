@@ -118,7 +118,8 @@ class Whole:
             return BAD
         number = int(value)
         if not self.least <= number <= self.most:
-            problems.add(path, f"{short(str(number))} is not{self._range() or ' a possible number'}")
+            kind = "" if self._range().startswith(" from") else " a number" if self._range() else " a possible number"
+            problems.add(path, f"{short(str(number))} is not{kind}{self._range()}")
             return BAD
         return number
 
