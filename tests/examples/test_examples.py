@@ -121,8 +121,17 @@ def test_a_failing_gang_says_why_and_what_to_do(account: RunningEngine) -> None:
 def test_with_more_memory_the_same_gang_succeeds(account: RunningEngine, tmp_path: Path) -> None:
     text = (EXAMPLES / "failing/failing.yaml").read_text()
     larger = tmp_path / "failing.yaml"
-    larger.write_text(text.replace("memory: 256Mi", "memory: 2Gi"))
+    larger.write_text(text.replace("memory: 256Mi", "memory: 1Gi"))
     account.octopus("submit", str(larger), "--workspace", "examples/failing", "--watch")
+
+
+def test_a_notebook_runs_as_a_taskset_with_its_parameters(account: RunningEngine, tmp_path: Path) -> None:
+    name = submitted(account, "notebook/notebook.yaml", "notebook")
+    kept = record(account, name)
+    assert kept["parameters"] == {"k": 3} and kept["metrics"]["k"] == 3 and kept["metrics"]["accuracy"] > 0.95
+    account.octopus("outputs", name, "--to", str(tmp_path))
+    (executed,) = tmp_path.rglob("neighbours.ipynb")
+    assert "k = 3: accuracy" in executed.read_text()
 
 
 def test_a_taskset_of_the_seed_platform_runs(account: RunningEngine) -> None:
