@@ -7,15 +7,17 @@ did. The commands' modules are loaded when they run, so that ``octopus --help`` 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 from octopus_hub.cli import exits
-from octopus_hub.cli.parser import build_parser
-from octopus_hub.model.errors import OctopusError
+from octopus_hub.cli.parser import build_parser, unknown_words
+from octopus_hub.model.errors import InvalidSpec, OctopusError
 
+DEBUG = "OCTOPUS_DEBUG"
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -23,12 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     try:
+        _streams()
         code = _run(given)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read us has enough (`octopus list | head`); the interpreter must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read us has enough (`octopus list | head`)
         return exits.PIPE_CLOSED
     except KeyboardInterrupt as interrupt:
         _complain(str(interrupt) or "interrupted")
@@ -36,9 +38,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OctopusError as error:
         _complain(str(error))
         return exits.exit_code(error)
+    except OSError as error:
+        _drop_output()
+        _complain(f"the output can't be written: {error.strerror or error}")
+        return exits.FAILED
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        _complain(
+            f"this is a mistake in octopus itself ({what}); {DEBUG}=1 before the command shows where; report that"
+        )
+        return exits.FAULT
 
 
 def _run(argv: list[str]) -> int:
+    for word in argv:
+        if not _is_text(word):
+            raise InvalidSpec(f"{word.encode('utf-8', 'surrogateescape')!r} is not UTF-8 text")
     if argv[:1] == ["up"]:
         from octopus_hub.cli.local import up
 
@@ -46,20 +63,45 @@ def _run(argv: list[str]) -> int:
     parser = build_parser()
     own, command = _split_command(argv)
     try:
-        arguments = parser.parse_args(own)
+        arguments, unknown = parser.parse_known_args(own)
     except SystemExit as done:  # argparse has printed what is wrong, or the help that was asked for
         return int(done.code or 0)
     if not hasattr(arguments, "run"):
         parser.print_help(sys.stderr)
         return exits.USAGE
+    if unknown:
+        raise InvalidSpec(unknown_words(parser, arguments, unknown))
     if hasattr(arguments, "command_line"):
         arguments.command_line = command
     elif command:
-        _complain(f"`octopus {arguments.verb}` takes no command after --")
-        return exits.USAGE
+        raise InvalidSpec(f"`octopus {arguments.verb}` takes no command after --")
     module, _, function = arguments.run.partition(":")
     run: Command = getattr(importlib.import_module(f"octopus_hub.cli.{module}"), function)
     return run(arguments)
+
+
+def _streams() -> None:
+    """A shell may have closed them (`octopus list >&-`)."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (for as long as the process lives)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Lose what is left in the buffer, so that the interpreter does not complain at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _split_command(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -71,7 +113,9 @@ def _split_command(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _complain(sentence: str) -> None:
-    sys.stderr.write(f"octopus: {sentence}\n")
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"octopus: {sentence}\n".encode(encoding, "backslashreplace").decode(encoding))
 
 
 __all__ = ["main"]

@@ -14,8 +14,13 @@ from octopus_hub.model.errors import NotFound, OctopusError, Unavailable
 
 def stop(arguments: Namespace) -> int:
     """``octopus stop``."""
+
+    def one(name: str, namespace: str) -> str:
+        phase = client.stop(name, namespace).status.phase
+        return f"{name} has ended: {phase.value}" if phase.terminal else f"stopping {name}"
+
     with Client() as client:
-        return _each(arguments.names, lambda name, namespace: f"stopping {client.stop(name, namespace).name}")
+        return _each(arguments.names, one)
 
 
 def hold(arguments: Namespace) -> int:
@@ -57,6 +62,8 @@ def prune(arguments: Namespace) -> int:
                 except NotFound:
                     continue  # somebody was faster
             show.write(f"{'would delete' if arguments.dry_run else 'deleting'} {taskset.name}\n")
+    if not old:
+        show.aside(f"nothing ended longer than {arguments.older_than} ago")
     return exits.OK
 
 

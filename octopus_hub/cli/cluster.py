@@ -10,18 +10,26 @@ from typing import Any
 
 from octopus_hub._version import __version__
 from octopus_hub.cli import exits, show
+from octopus_hub.cli.show import Row
 from octopus_hub.client import jobtext
+from octopus_hub.client.calls import NodeUse
 from octopus_hub.client.sync import Client
 from octopus_hub.model.errors import InvalidSpec, OctopusError
-from octopus_hub.model.node import Node
+
+NODES = ("NAME", "STATE", "CPU", "MEMORY", "DEVICES", "BUSY", "LABELS", "MESSAGE")
+QUEUES = ("NAME", "POLICY", "STATE", "WAITING", "USED", "BY YOU", "AT MOST", "EACH USER AT MOST")
+HOST_NAME = "kubernetes.io/hostname"  # says nothing beside the node's name
 
 
 def nodes(arguments: Namespace) -> int:
     """``octopus nodes``."""
     with Client() as client:
-        found = client.nodes()
-    header = ("NAME", "STATE", "CPU", "MEMORY", "DEVICES", "BUSY", "LABELS", "MESSAGE")
-    show.show_many(found, arguments.format, header, _node_row, lambda node: str(node.name), "no nodes")
+        found = client.node_use()
+    if arguments.format == "table":
+        table = _without_empty(NODES, [_node_row(use) for use in found])
+        show.show_rows(*table, none="no nodes")
+    else:
+        show.show_many(found, arguments.format, (), lambda _: (), lambda use: str(use.node.name), "no nodes")
     return exits.OK
 
 
@@ -29,8 +37,7 @@ def queues(arguments: Namespace) -> int:
     """``octopus queues``."""
     with Client() as client:
         found = client.queues()
-    header = ("NAME", "POLICY", "STATE", "USED", "NOMINAL", "PER USER", "WAITING")
-    show.show_many(found, arguments.format, header, _queue_row, _queue_name, "no queues")
+    show.show_many(found, arguments.format, QUEUES, _queue_row, _queue_name, "no queues")
     return exits.OK
 
 
@@ -55,11 +62,15 @@ def secrets(arguments: Namespace) -> int:
     """``octopus secrets``."""
     if arguments.action != "list" and not arguments.name:
         raise InvalidSpec(f"name the secret: octopus secrets {arguments.action} NAME")
+    if arguments.action == "list" and arguments.name:
+        raise InvalidSpec("octopus secrets list takes no name: values are never shown")
     with Client() as client:
         if arguments.action == "set":
             client.put_secret(arguments.name, _secret_value(arguments.name))
+            show.write(f"stored {arguments.name}\n")
         elif arguments.action == "delete":
             client.delete_secret(arguments.name)
+            show.write(f"deleted {arguments.name}\n")
         else:
             show.write("".join(f"{name}\n" for name in client.secrets()))
     return exits.OK
@@ -73,42 +84,52 @@ def _secret_value(name: str) -> str:
     return value
 
 
-def _node_row(node: Node) -> tuple[str, ...]:
+def _node_row(use: NodeUse) -> tuple[str, ...]:
+    node, used = use.node, use.used
     state = "ready" if node.ready else "not reachable"
     if node.ready and not node.schedulable:
         state = "closed"
     busy = [f"{device.id} {device.percent:.0f}%" for device in node.devices if device.percent is not None]
     sick = Counter(device.type for device in node.devices if not device.healthy)
-    devices = [f"{count} {kind}" for kind, count in sorted(node.capacity.devices.items())]
+    devices = [
+        f"{used.devices.get(kind, 0)} of {count} {kind}" for kind, count in sorted(node.capacity.devices.items())
+    ]
     devices += [f"{count} {kind} unhealthy" for kind, count in sorted(sick.items())]
+    labels = {key: value for key, value in node.labels.items() if (key, value) != (HOST_NAME, node.name)}
     return (
         node.name,
         state,
-        f"{node.capacity.cpu_millis / 1000:g}",
-        jobtext.size(node.capacity.memory_bytes),
+        f"{used.cpu_millis / 1000:g} of {node.capacity.cpu_millis / 1000:g}",
+        f"{jobtext.size(used.memory_bytes)} of {jobtext.size(node.capacity.memory_bytes)}",
         ", ".join(devices) or "none",
         " ".join(busy),
-        ",".join(f"{key}={value}" for key, value in sorted(node.labels.items())),
+        ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
         node.message,
     )
 
 
+def _without_empty(header: Row, rows: list[Row]) -> tuple[Row, list[Row]]:
+    """Return a table without the columns that say nothing."""
+    kept = [number for number in range(len(header)) if not rows or any(row[number] for row in rows)]
+    return [header[number] for number in kept], [[row[number] for number in kept] for row in rows]
+
+
 def _queue_row(item: dict[str, Any]) -> tuple[str, ...]:
-    queue = item.get("queue") or item
-    places = (item.get("board") or {}).get("places") or []
+    board = item.get("board") or {}
     return (
         _queue_name(item),
-        str(queue.get("policy", "fifo")),
-        "paused" if queue.get("paused") else "open",
-        _amounts(item.get("usage"), "nothing"),
-        _amounts(queue.get("nominal"), "unbounded"),
-        _amounts(queue.get("perUser"), "unbounded"),
-        str(len(places)),
+        str(item.get("policy", "fifo")),
+        "paused" if item.get("paused") else "open",
+        str(board.get("waiting", 0)),
+        _amounts(item.get("used"), "nothing"),
+        _amounts(item.get("usedByYou"), "nothing"),
+        _amounts(item.get("nominal"), "unbounded"),
+        _amounts(item.get("perUser"), "unbounded"),
     )
 
 
 def _queue_name(item: dict[str, Any]) -> str:
-    return str((item.get("queue") or item).get("name", ""))
+    return str(item.get("name", ""))
 
 
 def _amounts(value: dict[str, Any] | None, absent: str) -> str:

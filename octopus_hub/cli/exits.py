@@ -10,6 +10,7 @@ USAGE = 2
 REFUSED = 3
 NOT_FOUND = 4
 UNREACHABLE = 5
+FAULT = 70  # EX_SOFTWARE
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
@@ -20,6 +21,7 @@ MEANINGS = {
     REFUSED: "a rule, a size bound, the token or the TaskSet's phase forbids it",
     NOT_FOUND: "no such object, or it is not yours",
     UNREACHABLE: "the service can't be reached, or could not answer",
+    FAULT: "a mistake in this command itself",
     INTERRUPTED: "interrupted by Ctrl-C",
     PIPE_CLOSED: "the reader of the output went away",
 }

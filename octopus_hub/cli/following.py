@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from octopus_hub.cli import exits, show
 from octopus_hub.cli.naming import namespace_and_name
@@ -14,11 +15,13 @@ from octopus_hub.cli.progress import Progress
 from octopus_hub.client import jobtext
 from octopus_hub.client.aio import AsyncClient
 from octopus_hub.client.calls import LogQuery
+from octopus_hub.client.failures import WaitTimeout
 from octopus_hub.client.job import Job
+from octopus_hub.client.jobtext import because
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import Frame
 from octopus_hub.model.errors import NotFound
-from octopus_hub.model.status import Phase
+from octopus_hub.model.status import Phase, TimelineEntry
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
 
@@ -30,8 +33,13 @@ def wait(arguments: Namespace) -> int:
     with Client() as client:
         jobs = [Job.find(name, namespace, client) for namespace, name in map(namespace_and_name, arguments.names)]
         for job in jobs:
-            left = None if end is None else max(0.0, end - time.monotonic())
-            code = max(code, finish(job, left))
+            try:
+                code = max(code, finish(job, None if end is None else max(0.0, end - time.monotonic())))
+            except WaitTimeout:
+                phase = job.view.taskset.status.phase.value
+                raise WaitTimeout(
+                    f"{job.name} is {phase} after {arguments.timeout:g} s; waiting has ended, the TaskSet goes on"
+                ) from None
     return code
 
 
@@ -67,8 +75,9 @@ def logs(arguments: Namespace) -> int:
                 show.write_bytes(chunk)
             return exits.OK
         if not arguments.follow:
-            for query in queries:
-                _print_prefixed(client, name, namespace, query)
+            absent = [error for query in queries if (error := _print_prefixed(client, name, namespace, query))]
+            if len(absent) == len(queries):
+                raise absent[0]
             return exits.OK
     asyncio.run(_follow_all(name, namespace, queries))
     return exits.OK
@@ -88,6 +97,9 @@ def members(taskset: TaskSet, role: str | None, index: int | None) -> list[tuple
     return found
 
 
+LONGEST_LINE = 1 << 16
+
+
 class Prefixer:
     """Puts a task's name before each of its lines, wherever the chunks were cut."""
 
@@ -96,8 +108,11 @@ class Prefixer:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the lines that this chunk completes."""
+        """Return the lines that this chunk completes; a line without an end is cut at ``LONGEST_LINE``."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
+        while len(self._rest) > LONGEST_LINE:
+            lines.append(self._rest[:LONGEST_LINE])
+            self._rest = self._rest[LONGEST_LINE:]
         return b"".join(self._prefix + line + b"\n" for line in lines)
 
     def end(self) -> bytes:
@@ -105,14 +120,15 @@ class Prefixer:
         return self._prefix + self._rest + b"\n" if self._rest else b""
 
 
-def _print_prefixed(client: Client, name: str, namespace: str, query: LogQuery) -> None:
+def _print_prefixed(client: Client, name: str, namespace: str, query: LogQuery) -> NotFound | None:
     prefixer = Prefixer(query)
     try:
         for chunk in client.logs(name, query, namespace):
             show.write_bytes(prefixer.feed(chunk))
-    except NotFound:
-        return  # this task has not begun (or had no such attempt); others may have
+    except NotFound as error:
+        return error  # this task has not begun (or had no such attempt); others may have
     show.write_bytes(prefixer.end())
+    return None
 
 
 async def _follow_all(name: str, namespace: str, queries: list[LogQuery]) -> None:
@@ -139,15 +155,16 @@ def events(arguments: Namespace) -> int:
         if not arguments.follow:
             tasksets = [client.get(name, namespace).taskset] if name else [view.taskset for view in client.list()]
             past = sorted((event for taskset in tasksets for event in _phases(taskset)), key=_time_of)
+            printer = EventPrinter(arguments.format, past)
             for event in past:
-                _print_event(event, arguments.format)
+                printer.show(event)
             return exits.OK
         if name:
             client.get(name, namespace)  # a name that does not exist is an error, not silence
-        happenings = Happenings()
+        happenings, printer = Happenings(), EventPrinter(arguments.format)
         for frame in client.stream(namespace, name):
             for event in happenings.of(frame):
-                _print_event(event, arguments.format)
+                printer.show(event)
     return exits.OK
 
 
@@ -167,9 +184,9 @@ class Happenings:
         found: list[Event] = []
         for taskset in frame.tasksets:
             known = self._phases.get(taskset.metadata.uid, 0.0)
-            found += [event for event in _phases(taskset) if float(str(event["at"])) > known]
-            if taskset.status.timeline:
-                self._phases[taskset.metadata.uid] = taskset.status.timeline[-1].at
+            phases = _phases(taskset)
+            found += [event for event in phases if _time_of(event) > known]
+            self._phases[taskset.metadata.uid] = _time_of(phases[-1])
         for task in frame.tasks:
             key = f"{task.namespace}/{task.name}"
             if self._states.get(key) != task.state.value:
@@ -177,7 +194,7 @@ class Happenings:
                 if self._started:
                     found.append(_task_event(task))
         self._started = True
-        yield from sorted(found, key=lambda event: float(str(event["at"])))
+        yield from sorted(found, key=_time_of)
 
 
 def _time_of(event: Event) -> float:
@@ -186,9 +203,10 @@ def _time_of(event: Event) -> float:
 
 def _phases(taskset: TaskSet) -> list[Event]:
     meta = taskset.metadata
+    timeline = taskset.status.timeline or [TimelineEntry(phase=taskset.status.phase, at=meta.created_at)]
     return [
-        {"at": entry.at, "taskset": f"{meta.namespace}/{meta.name}", "what": entry.phase.value, "why": entry.reason}
-        for entry in taskset.status.timeline
+        {"at": entry.at, "taskset": f"{meta.namespace}/{meta.name}", "what": entry.phase.value, "why": because(entry)}
+        for entry in timeline
     ]
 
 
@@ -205,12 +223,30 @@ def _task_event(task: Task) -> Event:
     }
 
 
-def _print_event(event: Event, style: str) -> None:
-    if style == "json":
-        show.write(json.dumps(event) + "\n")
-    else:
-        words = (str(event["taskset"]), str(event.get("task", "")), str(event["what"]), str(event["why"]))
-        show.write("  ".join([jobtext.clock(float(str(event["at"]))), *(word for word in words if word)]) + "\n")
-    import sys
+class EventPrinter:
+    """Prints events: JSON lines for programs, else columns that grow with what comes (``known`` is what will)."""
 
-    sys.stdout.flush()
+    def __init__(self, style: str, known: Iterable[Event] = ()) -> None:
+        self._style = style
+        self._widths = [0, 0, 0]
+        for event in known:
+            self._grow(_words(event))
+
+    def show(self, event: Event) -> None:
+        """Print one, at once."""
+        if self._style == "json":
+            show.write(json.dumps(event) + "\n")
+        else:
+            words = _words(event)
+            self._grow(words)
+            cells = [word.ljust(width) for word, width in zip(words, self._widths, strict=True) if width]
+            line = [jobtext.moment(_time_of(event), time.time()), *cells, str(event["why"])]
+            show.write("  ".join(line).rstrip() + "\n")
+        sys.stdout.flush()
+
+    def _grow(self, words: Sequence[str]) -> None:
+        self._widths = [max(width, len(word)) for width, word in zip(self._widths, words, strict=True)]
+
+
+def _words(event: Event) -> tuple[str, str, str]:
+    return str(event["taskset"]), str(event.get("task", "")), str(event["what"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,8 +34,42 @@ def completion(arguments: Namespace) -> int:
     from octopus_hub.cli.parser import build_parser
 
     complete: Callable[..., str] = _from_extra("shtab", "complete")
-    show.write(complete(build_parser(), shell=arguments.shell) + "\n")
+    parser = build_parser()
+    _say_what_completes(parser)
+    show.write(complete(parser, shell=arguments.shell, preamble=PREAMBLE) + "\n")
     return exits.OK
+
+
+# Names are asked of the service; where it does not answer at once, nothing is offered.
+_NAMES = "octopus list -o name 2>/dev/null"
+PREAMBLE = {
+    "bash": f'_octopus_names() {{ compgen -W "$({_NAMES})" -- "$1"; }}\n',
+    "zsh": f'_octopus_names() {{ local -a names; names=(${{(f)"$({_NAMES})"}}); compadd -a names; }}\n',
+}
+_COMPLETED = {
+    "NAME": {"bash": "_octopus_names", "zsh": "_octopus_names"},
+    "RECORD": {"bash": "_octopus_names", "zsh": "_octopus_names"},
+    "FILE": {"bash": "_shtab_compgen_files", "zsh": "_files"},
+    "DIR": {"bash": "_shtab_compgen_dirs", "zsh": "_files -/"},
+}
+_NEW_NAMES = ("submit", "secrets")  # their NAME is not that of a TaskSet that is there
+
+
+def _say_what_completes(parser: ArgumentParser) -> None:
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for verb, command in action.choices.items():
+                if verb not in _NEW_NAMES:
+                    _say_what_completes(command)
+                else:
+                    _mark(command, ("FILE", "DIR"))
+    _mark(parser, tuple(_COMPLETED))
+
+
+def _mark(parser: ArgumentParser, kinds: tuple[str, ...]) -> None:
+    for action in parser._actions:
+        if action.metavar in kinds:
+            action.complete = _COMPLETED[str(action.metavar)]  # type: ignore[attr-defined]  # read by shtab
 
 
 def _from_extra(module: str, name: str) -> Any:

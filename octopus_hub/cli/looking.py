@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 
 from octopus_hub.cli import exits, show
 from octopus_hub.cli.naming import namespace_and_name
 from octopus_hub.cli.progress import running_of_total
 from octopus_hub.client import jobtext
+from octopus_hub.client.calls import NodeUse
+from octopus_hub.client.room import room, shortages
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import TaskSetView
-from octopus_hub.model.status import QueuePlace, Status
+from octopus_hub.model.status import Phase, QueuePlace, Status
 from octopus_hub.model.task import Task
+from octopus_hub.model.taskset import TaskSet
 
+BEHIND = "BehindInQueue"
+QUOTAS = ("QueueQuota", "UserQuota")
+WITHHELD = ("Held", "WaitingFor", "DependencyFailed", "QueuePaused", "QueueUnknown")  # room is not what it waits for
 HEADER = ("NAME", "PHASE", "RUNNING", "QUEUE", "AGE", "TIME", "NOTE")
-NOTE_WIDTH = 100
 
 
 def list_(arguments: Namespace) -> int:
@@ -45,7 +52,8 @@ def describe(arguments: Namespace) -> int:
         view = client.get(name, namespace)
         if view.tasks is None:
             view = TaskSetView(taskset=view.taskset, queue_place=view.queue_place, tasks=client.tasks(name, namespace))
-    show.write(description(view, time.time()) + "\n")
+        nodes = client.node_use() if view.taskset.status.phase == Phase.QUEUED else []
+    show.write(description(view, time.time(), nodes) + "\n")
     return exits.OK
 
 
@@ -55,7 +63,10 @@ def tasks(arguments: Namespace) -> int:
     with Client() as client:
         found = client.tasks(name, namespace)
     if arguments.format == "table":
-        show.write(jobtext.task_table(found, time.time()) + "\n" if found else "")
+        if found:
+            show.write(textwrap.dedent(jobtext.task_table(found, time.time())) + "\n")
+        else:
+            show.aside(f"{name} has no tasks now")
         return exits.OK
     show.show_many(found, arguments.format, (), lambda _: (), _task_name, "it has no tasks yet")
     return exits.OK
@@ -72,7 +83,6 @@ def show_views(views: list[TaskSetView], style: str, qualified: bool = False) ->
     def row(view: TaskSetView) -> tuple[str, ...]:
         taskset, status = view.taskset, view.taskset.status
         running, total = running_of_total(view)
-        words = note(view)
         return (
             name(view),
             status.phase.value,
@@ -80,7 +90,7 @@ def show_views(views: list[TaskSetView], style: str, qualified: bool = False) ->
             taskset.spec.queue,
             jobtext.duration(jobtext.age_seconds(taskset, now)),
             jobtext.running_time(status, now),
-            words if len(words) <= NOTE_WIDTH else words[: NOTE_WIDTH - 1] + "…",
+            note(view),
         )
 
     show.show_many(views, style, HEADER, row, name, "no TaskSets; submit one with `octopus submit`")
@@ -93,17 +103,18 @@ def note(view: TaskSetView) -> str:
     return view.taskset.status.message
 
 
-def description(view: TaskSetView, now: float) -> str:
-    """Return everything about a TaskSet as text."""
+def description(view: TaskSetView, now: float, nodes: Sequence[NodeUse] = ()) -> str:
+    """Return everything about a TaskSet as text; ``nodes`` show what is free while it waits."""
     taskset, status, meta = view.taskset, view.taskset.status, view.taskset.metadata
     phase = status.phase.value + (f" ({status.reason})" if status.reason and status.reason != status.phase else "")
+    waits = view.queue_place if status.phase.waiting else None
     facts = [
         ("Name", meta.name),
         ("Namespace", meta.namespace),
-        ("Owner", meta.owner),
+        ("Owner", meta.owner if meta.owner != meta.namespace else ""),
         ("Labels", ", ".join(f"{key}={value}" for key, value in sorted(meta.labels.items()))),
         ("Phase", phase),
-        ("Message", status.message),
+        ("Message", status.message if waits is None else ""),
         ("Queue", taskset.spec.queue),
         ("Priority", taskset.spec.priority),
         ("Framework", taskset.spec.framework),
@@ -116,8 +127,8 @@ def description(view: TaskSetView, now: float) -> str:
         ("Record", status.record),
     ]
     parts = ["\n".join(f"{label + ':':<14}{value}" for label, value in facts if value)]
-    if view.queue_place is not None and status.phase.waiting:
-        parts.append(why_waiting(view.queue_place))
+    if waits is not None:
+        parts.append(why_waiting(waits, taskset, nodes))
     parts.append("Roles:\n" + jobtext.role_table(taskset))
     if view.tasks:
         parts.append("Tasks:\n" + jobtext.task_table(view.tasks, now))
@@ -131,18 +142,15 @@ def description(view: TaskSetView, now: float) -> str:
     return "\n\n".join(parts)
 
 
-def why_waiting(place: QueuePlace) -> str:
-    """Return why it waits: the sentence, then need against what is free."""
-    lines = [f"Waits:        {jobtext.waiting(place)}"]
-    need, free = place.need, place.free
-    rows = [(name, str(count), str(free.devices.get(name, 0))) for name, count in sorted(need.devices.items())]
-    if need.cpu_millis:
-        rows.append(("CPU", f"{need.cpu_millis / 1000:g}", f"{free.cpu_millis / 1000:g}"))
-    if need.memory_bytes:
-        rows.append(("memory", jobtext.size(need.memory_bytes), jobtext.size(free.memory_bytes)))
-    if rows:
-        where = f" ON {place.where}" if place.where else ""
-        lines.append(jobtext.columns(("RESOURCE", "NEEDS", f"FREE{where}"), rows, "  "))
+def why_waiting(place: QueuePlace, taskset: TaskSet, nodes: Sequence[NodeUse]) -> str:
+    """Return why it waits: the sentence, what is left of a quota, and what it needs against what is free where."""
+    lines = [f"{'Waits:':<14}{jobtext.waiting(place)}"]
+    if place.code in QUOTAS:
+        lines.append(f"{'Quota left:':<14}{jobtext.amounts(place.free)} of the {jobtext.amounts(place.need)} it needs")
+    if place.code == BEHIND and nodes and not shortages(taskset, nodes):
+        lines.append(f"{'Room:':<14}enough for it now; what stands before it in queue {taskset.spec.queue} goes first")
+    if place.code not in WITHHELD and (table := room(taskset, nodes)):
+        lines.append(table)
     return "\n".join(lines)
 
 

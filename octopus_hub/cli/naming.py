@@ -11,18 +11,20 @@ from octopus_hub.model.errors import InvalidSpec
 def namespace_and_name(text: str) -> tuple[str, str]:
     """Return the two parts of ``NAMESPACE/NAME``; ``-`` is the caller's own namespace."""
     namespace, slash, name = text.rpartition("/")
-    if not name or (slash and not namespace):
+    if not name or (slash and not namespace) or "/" in namespace:
         raise InvalidSpec(f"{text!r} names no TaskSet; give NAME or NAMESPACE/NAME")
     return namespace or OWN, name
 
 
-def pairs(given: Iterable[str], option: str) -> dict[str, str]:
-    """Return ``KEY=VALUE`` arguments as a mapping."""
+def pairs(given: Iterable[str], option: str, form: str = "KEY=VALUE") -> dict[str, str]:
+    """Return ``KEY=VALUE`` arguments as a mapping; ``form`` is what the option's help calls it."""
     found: dict[str, str] = {}
     for text in given:
         key, equals, value = text.partition("=")
         if not key or not equals:
-            raise InvalidSpec(f"{option} takes KEY=VALUE, not {text!r}")
+            raise InvalidSpec(f"{option} takes {form}, not {text!r}")
+        if key in found:
+            raise InvalidSpec(f"{option} gives {key} twice")
         found[key] = value
     return found
 

@@ -6,8 +6,9 @@ Imports nothing of the product: a command names the function that runs it (``mod
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from octopus_hub._version import __version__
 
@@ -16,11 +17,69 @@ NAME = "NAME or NAMESPACE/NAME"
 
 
 class _Parser(argparse.ArgumentParser):
-    """No abbreviations: an option added later must not change what a script means."""
+    """One sentence for what is wrong, and no abbreviations: an option added later must not change what a script means."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and exit."""
+        see = "" if "--help" in message else f"; see `{self.prog} --help`"
+        self.exit(2, f"{self.prog}: {message.removeprefix('argument ').removeprefix('COMMAND: ')}{see}\n")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            close = difflib.get_close_matches(str(value), known, 1)
+            if close:
+                hint = f"did you mean {close[0]}?"
+            else:
+                hint = f"there are {', '.join(known)}" if len(known) < 10 else "`octopus --help` lists them"
+            what = "command " if action.dest == "verb" else ""
+            raise argparse.ArgumentError(action, f"there is no {what}{value!r}; {hint}")
+
+
+def unknown_words(parser: argparse.ArgumentParser, arguments: argparse.Namespace, words: Sequence[str]) -> str:
+    """Return the sentence about words of a command line that its command does not know."""
+    verb = str(arguments.verb)
+    command = command_of(parser, verb)
+    first = words[0]
+    if first.startswith("-"):
+        options = [option for action in command._actions for option in action.option_strings]
+        close = difflib.get_close_matches(first.partition("=")[0], options, 1)
+        hint = f"did you mean {close[0]}?" if close else f"`octopus {verb} --help` lists its options"
+        return f"`octopus {verb}` has no option {first.partition('=')[0]}; {hint}"
+    if verb == "submit":
+        return "the command of a TaskSet comes after --, as in: octopus submit --name NAME -- COMMAND"
+    return f"`octopus {verb}` has no use for {first!r}; see `octopus {verb} --help`"
+
+
+def command_of(parser: argparse.ArgumentParser, verb: str) -> argparse.ArgumentParser:
+    """Return a command's own parser."""
+    action = next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+    found: argparse.ArgumentParser = action.choices[verb]
+    return found
+
+
+def _whole(text: str) -> int:
+    try:
+        number = int(text) if text.isascii() else -1
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e10:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return number
 
 
 if TYPE_CHECKING:
@@ -32,7 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="octopus",
         description="Submit, watch and replay distributed jobs (TaskSets).",
-        epilog="Exit codes: 0 ok, 1 the TaskSet failed, 2 usage, 3 refused, 4 not found, 5 service not reachable.",
+        epilog="Exit codes: 0 ok, 1 the TaskSet failed, 2 usage, 3 refused, 4 not found, 5 service not reachable; "
+        "130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"octopus {__version__}")
     commands = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
@@ -88,7 +148,7 @@ def _flat_form(submit: _Parser) -> None:
     group = submit.add_argument_group("a command instead of a file")
     group.add_argument("--name", metavar="NAME", help="name of the TaskSet; a taken one gets a suffix")
     group.add_argument("--role", default="worker", metavar="ROLE", help="name of its role (default: worker)")
-    group.add_argument("--replicas", type=int, default=1, metavar="N", help="tasks of the role")
+    group.add_argument("--replicas", type=_whole, default=1, metavar="N", help="tasks of the role")
     group.add_argument("--devices", action="append", default=[], metavar="TYPE=N", help="devices per task, e.g. gpu=1")
     group.add_argument("--cpu", metavar="CPUS", help="CPU per task, e.g. 2 or 500m")
     group.add_argument("--memory", metavar="SIZE", help="memory per task, e.g. 8Gi")
@@ -105,8 +165,8 @@ def _flat_form(submit: _Parser) -> None:
     )
     group.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="labels")
     group.add_argument("--after", action="append", default=[], metavar="NAME", help="start when that one has succeeded")
-    group.add_argument("--max-runtime", type=float, metavar="SECONDS", help="stop it after so long")
-    group.add_argument("--seed", type=int, metavar="N", help="OCTOPUS_SEED of the tasks (default: drawn)")
+    group.add_argument("--max-runtime", type=_seconds, metavar="SECONDS", help="stop it after so long")
+    group.add_argument("--seed", type=_whole, metavar="N", help="OCTOPUS_SEED of the tasks (default: drawn)")
     group.add_argument("--hold", action="store_true", help="keep it from starting until released")
 
 
@@ -133,9 +193,9 @@ def _following(commands: Commands) -> None:
     logs = _named(_add(commands, "logs", "following:logs", "Print the logs of a TaskSet's tasks"))
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the tasks end")
     logs.add_argument("--role", metavar="ROLE", help="default: every role")
-    logs.add_argument("--index", type=int, metavar="N", help="default: every task of the role")
-    logs.add_argument("--attempt", type=int, metavar="N", help="default: the last")
-    logs.add_argument("--tail", type=int, metavar="LINES", help="the last lines only")
+    logs.add_argument("--index", type=_whole, metavar="N", help="default: every task of the role")
+    logs.add_argument("--attempt", type=_whole, metavar="N", help="default: the last")
+    logs.add_argument("--tail", type=_whole, metavar="LINES", help="the last lines only")
 
     events = _add(
         commands, "events", "following:events", "Print what happened: phases of TaskSets, with -f also states of tasks"
@@ -146,7 +206,7 @@ def _following(commands: Commands) -> None:
 
     wait = _named(_add(commands, "wait", "following:wait", "Wait for the end; exit 1 unless all succeeded"), many=True)
     wait.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="give up after so long (the TaskSet keeps running)"
+        "--timeout", type=_seconds, metavar="SECONDS", help="give up after so long (the TaskSet keeps running)"
     )
 
 
@@ -165,7 +225,7 @@ def _changing(commands: Commands) -> None:
 
 def _cluster(commands: Commands) -> None:
     _format(_add(commands, "nodes", "cluster:nodes", "List nodes with their devices"))
-    _format(_add(commands, "queues", "cluster:queues", "List queues with their use and who waits"))
+    _format(_add(commands, "queues", "cluster:queues", "List queues with their use, limits and how many wait"))
     version = _add(commands, "version", "cluster:version", "Print the versions of this client and of the service")
     _format(version, ("table", "yaml", "json"))
     secrets = _add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from octopus_hub.client.job import Job
 from octopus_hub.client.paths import expanded
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import TaskSetView
-from octopus_hub.model.errors import InvalidSpec, NotFound
+from octopus_hub.model.errors import Conflict, InvalidSpec, NotFound
 from octopus_hub.model.record import Record, from_json
 from octopus_hub.model.taskset import Spec
 from octopus_hub.runs.compare import compare, render
@@ -98,7 +99,10 @@ def outputs(arguments: Namespace) -> int:
     namespace, name = namespace_and_name(arguments.name)
     with Client() as client:
         try:
-            files = Job.find(name, namespace, client).outputs.download(arguments.to)
+            job = Job.find(name, namespace, client)
+            if not job.view.taskset.status.phase.terminal:
+                raise Conflict(f"{name} has not ended; `octopus wait {name}` first")
+            files = job.outputs.download(arguments.to)
         except NotFound:  # it was deleted; its records stay
             files = tuple(client.outputs(name, arguments.to or f"{name}-outputs", namespace))
     show.write("".join(f"{file}\n" for file in files))
@@ -112,7 +116,7 @@ def read_record(text: str) -> Record | dict[str, Any]:
     path = expanded(text)
     if path.is_dir():
         path = path / "record.json"
-    if path.is_file() or text.endswith(".json"):
+    if path.is_file() or text.endswith(".json") or text.startswith((".", "/", "~")):
         return _read_file(path)
     found, at, attempt = text.partition("@")
     namespace, name = namespace_and_name(found)
@@ -125,6 +129,8 @@ def read_record(text: str) -> Record | dict[str, Any]:
 def _read_file(path: Path) -> Record:
     try:
         return from_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InvalidSpec(f"there is no {path}; give a record's folder, its record.json, or NAME[@ATTEMPT]") from None
     except OSError as error:
         raise InvalidSpec(f"{path} can't be read: {error.strerror}") from None
     except InvalidSpec as error:
@@ -137,7 +143,7 @@ def _row(record: Record) -> tuple[str, ...]:
         record.name,
         str(record.attempt),
         record.phase.value if record.final else f"{record.phase.value} (restarted)",
-        jobtext.clock(record.finished_at) if record.finished_at else "",
+        jobtext.moment(record.finished_at, time.time()) if record.finished_at else "",
         jobtext.duration(ran) if ran is not None else "",
         str(len(record.outputs)),
         record.path,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from octopus_hub.client.jobtext import columns
+from octopus_hub.client.jobtext import columns, cut
 from octopus_hub.model.answers import TaskSetView
 
 Row = Sequence[str]
@@ -36,10 +37,24 @@ def show_many(
         write("".join(f"{name(item)}\n" for item in found))
     elif style in ("json", "yaml"):
         show_document({"items": [plain(item) for item in found]}, style)
-    elif found:
-        write(columns(header, [row(item) for item in found]) + "\n")
-    elif sys.stdout.isatty():
-        sys.stderr.write(none + "\n")
+    else:
+        show_rows(header, [row(item) for item in found], none)
+
+
+def show_rows(header: Row, rows: Sequence[Row], none: str) -> None:
+    """Print a table."""
+    if rows:
+        write(fitted(columns(header, rows)) + "\n")
+    else:
+        aside(none)
+
+
+def fitted(text: str) -> str:
+    """Return a table cut to the terminal's width; whole where a program reads it."""
+    if not sys.stdout.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns)
+    return "\n".join(cut(line, width) for line in text.splitlines())
 
 
 def show_document(document: Any, style: str) -> None:
@@ -66,6 +81,12 @@ def write_bytes(chunk: bytes) -> None:
         return
     stream.write(chunk)
     stream.flush()
+
+
+def aside(sentence: str) -> None:
+    """Say at a terminal that there is nothing to show; a program sees that by itself."""
+    if sys.stdout.isatty():
+        sys.stderr.write(f"{sentence}\n")
 
 
 def note(sentence: str) -> None:

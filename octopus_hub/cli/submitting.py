@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
 from octopus_hub.cli import exits, show
 from octopus_hub.cli.following import finish
 from octopus_hub.cli.naming import pairs
 from octopus_hub.client import jobtext, lease, submission
-from octopus_hub.client.connection import find_connection
+from octopus_hub.client.calls import NodeUse
 from octopus_hub.client.documents import load_documents
 from octopus_hub.client.job import Job
 from octopus_hub.client.paths import expanded
+from octopus_hub.client.room import room
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import PlanAnswer, TaskSetView
 from octopus_hub.model.errors import InvalidSpec, TooLarge, Unavailable
@@ -25,7 +27,7 @@ MAX_DOCUMENT_BYTES = 16 << 20
 
 def submit(arguments: Namespace) -> int:
     """``octopus submit``."""
-    tasksets = [TaskSet.parse(document) for document in _documents_of(arguments)]
+    tasksets = parsed(_documents_of(arguments))
     workspace = None if arguments.no_workspace else arguments.workspace
     code = exits.OK
     with Client() as client:
@@ -44,14 +46,15 @@ def submit(arguments: Namespace) -> int:
 
 def plan(arguments: Namespace) -> int:
     """``octopus plan``: validates here; asks the service, if there is one, whether it would run now."""
-    tasksets = [TaskSet.parse(document) for document in read_documents(arguments.file)]
+    tasksets = parsed(read_documents(arguments.file))
     answers: list[PlanAnswer | None] = [None] * len(tasksets)
+    nodes: list[NodeUse] = []
     problem = ""
     if not arguments.offline:
         try:
-            find_connection()
             with Client() as client:
                 answers = [client.plan(taskset) for taskset in tasksets]
+                nodes = client.node_use() if arguments.format == "table" else []
         except Unavailable as error:
             problem = error.message
     if arguments.format != "table":
@@ -59,7 +62,7 @@ def plan(arguments: Namespace) -> int:
         show.show_document({"items": plans}, arguments.format)
     else:
         for taskset, answer in zip(tasksets, answers, strict=True):
-            show.write(plan_text(taskset, answer) + "\n")
+            show.write(plan_text(taskset, answer, nodes) + "\n")
     if problem:
         show.note(f"whether it would run now is not known: {problem}")
     return exits.REFUSED if any(answer is not None and not answer.fits_empty for answer in answers) else exits.OK
@@ -80,8 +83,10 @@ def import_seed(arguments: Namespace) -> int:
     with Client() as client:
         for result in results:
             prepared = submission.prepare(result.taskset, arguments.workspace).tied(_tie)
-            job = Job(client, TaskSetView(taskset=submission.create(client, prepared)))
-            show.write(f"submitted {job.name}\n")
+            created = submission.create(client, prepared)
+            for notice in prepared.notices:
+                show.note(notice)
+            show.write(f"submitted {created.name}\n")
     return exits.OK
 
 
@@ -118,17 +123,30 @@ def read_documents(file: str) -> list[dict[str, Any]]:
     return documents
 
 
+def parsed(documents: list[dict[str, Any]]) -> list[TaskSet]:
+    """Return the TaskSets; raises InvalidSpec, which says which document when there are several."""
+    found: list[TaskSet] = []
+    for number, document in enumerate(documents, 1):
+        try:
+            found.append(TaskSet.parse(document))
+        except InvalidSpec as error:
+            if len(documents) == 1:
+                raise
+            raise InvalidSpec(f"document {number} of {len(documents)}: {error.message}", error.problems) from None
+    return found
+
+
 def flat_document(arguments: Namespace) -> dict[str, Any]:
     """Return the document that ``--name ... -- command`` stands for."""
     resources: dict[str, Any] = {key: getattr(arguments, key) for key in ("cpu", "memory") if getattr(arguments, key)}
-    devices = pairs(arguments.devices, "--devices")
+    devices = pairs(arguments.devices, "--devices", "TYPE=N")
     if devices:
         resources["devices"] = {name: _count(name, count) for name, count in devices.items()}
     role: dict[str, Any] = {"name": arguments.role, "replicas": arguments.replicas, "command": arguments.command_line}
     role |= _present(
         resources=resources,
         env=_environment(arguments.env),
-        secrets=pairs(arguments.secret, "--secret"),
+        secrets=pairs(arguments.secret, "--secret", "NAME=SECRET"),
         image=arguments.image,
     )
     spec: dict[str, Any] = {"roles": [role]}
@@ -148,8 +166,8 @@ def flat_document(arguments: Namespace) -> dict[str, Any]:
     return {"apiVersion": "octopus-hub.io/v1alpha1", "kind": "TaskSet", "metadata": metadata, "spec": spec}
 
 
-def plan_text(taskset: TaskSet, answer: PlanAnswer | None) -> str:
-    """Return a plan as text."""
+def plan_text(taskset: TaskSet, answer: PlanAnswer | None, nodes: Sequence[NodeUse] = ()) -> str:
+    """Return a plan as text; ``nodes`` show what is short where."""
     if answer is None:
         return f"{taskset.name}: valid; needs {jobtext.amounts(taskset.amounts())}"
     if answer.runs_now:
@@ -160,8 +178,11 @@ def plan_text(taskset: TaskSet, answer: PlanAnswer | None) -> str:
         return f"{taskset.name}: valid; would run now" + (f": {'; '.join(spots)}" if spots else "")
     why = str((answer.reason or {}).get("message", "")) or "no reason given"
     if answer.fits_empty:
-        return f"{taskset.name}: valid; would wait: {why}"
-    return f"{taskset.name}: valid, but would never run here: {why}"
+        text = f"{taskset.name}: valid; would wait: {why}"
+    else:
+        text = f"{taskset.name}: valid, but would never run here: {why}"
+    table = room(taskset, nodes)
+    return f"{text}\n{table}" if table else text
 
 
 def _documents_of(arguments: Namespace) -> list[dict[str, Any]]:

@@ -11,11 +11,12 @@ from datetime import datetime
 
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.answers import TaskSetView
-from octopus_hub.model.status import QueuePlace, Status
+from octopus_hub.model.status import QueuePlace, Status, TimelineEntry
 from octopus_hub.model.task import Task
-from octopus_hub.model.taskset import TaskSet
+from octopus_hub.model.taskset import Role, TaskSet
 
 SHOWN_TASKS = 50
+COMMAND_WIDTH = 60
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
@@ -68,7 +69,9 @@ def headline(taskset: TaskSet, now: float) -> str:
 
 def waiting(place: QueuePlace) -> str:
     """Return why it waits, in numbers."""
-    text = f"place {place.place} in its queue: {place.message}"
+    text = (
+        f"place {place.place} in its queue: {place.message}" if place.place else place.message
+    )  # 0: does not queue yet
     if place.estimate_seconds is not None:
         basis = f" ({place.basis})" if place.basis else ""
         text += f"; about {duration(place.estimate_seconds)} more{basis}"
@@ -78,8 +81,7 @@ def waiting(place: QueuePlace) -> str:
 def role_table(taskset: TaskSet) -> str:
     """Return the roles of a TaskSet that has no tasks yet."""
     rows = [
-        (role.name, str(role.count), amounts(role.resources.amounts()), " ".join([*role.command, *role.args])[:60])
-        for role in taskset.spec.roles
+        (role.name, str(role.count), amounts(role.resources.amounts()), _command(role)) for role in taskset.spec.roles
     ]
     return columns(("ROLE", "TASKS", "EACH NEEDS", "COMMAND"), rows, "  ")
 
@@ -95,12 +97,13 @@ def task_table(tasks: Sequence[Task], now: float) -> str:
     return text
 
 
-def exceptional(status: Status) -> list[str]:
-    """Return a line for each task that is worth a word."""
+def exceptional(status: Status, but: str = "") -> list[str]:
+    """Return a line for each task that is worth a word, without one that the sentence ``but`` has told already."""
     return [
         f"{role.name} {task.index}: {task.cause or task.state}" + (f"; {task.advice}" if task.advice else "")
         for role in status.roles
         for task in role.exceptional
+        if not (task.cause and f"{role.name} {task.index} " in but and task.cause in but)
     ]
 
 
@@ -110,9 +113,14 @@ def timeline(status: Status) -> Text:
         return Text("nothing has happened yet")
     first = status.timeline[0].at
     rows = [
-        (clock(entry.at), f"+{entry.at - first:.1f} s", entry.phase.value, entry.reason) for entry in status.timeline
+        (clock(entry.at), f"+{entry.at - first:.1f} s", entry.phase.value, because(entry)) for entry in status.timeline
     ]
     return Text(columns(("TIME", "SINCE", "PHASE", "REASON"), rows))
+
+
+def because(entry: TimelineEntry) -> str:
+    """Return why a phase came, unless that is the phase's own name."""
+    return "" if entry.reason == entry.phase.value else entry.reason
 
 
 def why_failed(view: TaskSetView) -> str:
@@ -121,7 +129,7 @@ def why_failed(view: TaskSetView) -> str:
     lines = [
         f"{view.taskset.name} {status.phase.value.lower()}: {status.message or status.reason or 'no reason given'}"
     ]
-    lines += [f"  {line}" for line in exceptional(status) if line not in lines[0]]
+    lines += [f"  {line}" for line in exceptional(status, but=lines[0])]
     return "\n".join(lines)
 
 
@@ -160,6 +168,13 @@ def clock(at: float) -> str:
     return datetime.fromtimestamp(at).strftime("%H:%M:%S")
 
 
+def moment(at: float, now: float) -> str:
+    """Return the local time of day, with the date unless it is today's."""
+    then = datetime.fromtimestamp(at)
+    today = then.date() == datetime.fromtimestamp(now).date()
+    return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
+
+
 def running_time(status: Status, now: float) -> str:
     """Return how long it runs or ran."""
     if status.started_at is None:
@@ -170,6 +185,15 @@ def running_time(status: Status, now: float) -> str:
 def age_seconds(taskset: TaskSet, now: float) -> float:
     """Return the time since it was submitted."""
     return now - taskset.metadata.created_at if taskset.metadata.created_at else 0.0
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text, cut to a width."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def _command(role: Role) -> str:
+    return cut(" ".join([*role.command, *role.args]), COMMAND_WIDTH)
 
 
 def _task_row(task: Task, now: float) -> tuple[str, ...]:

@@ -107,4 +107,4 @@ def _label(namespace: str, name: str) -> bytes:
 
 
 def _unknown(name: str) -> NotFound:
-    return NotFound(f"there is no secret {name}; set it with octopus secret put {name}, or leave it out")
+    return NotFound(f"there is no secret {name}; set it with `octopus secrets set {name}`, or leave it out")

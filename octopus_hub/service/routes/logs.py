@@ -95,7 +95,7 @@ class Logs(ApiHandler):
             return row.name
         if attempt is None and not taskset.status.attempt:
             raise NotFound(
-                f"{taskset.name} is {taskset.status.phase.value} and has no log yet; follow=true waits for it"
+                f"{taskset.name} is {taskset.status.phase.value} and has no log yet; following it waits for the first line"
             )
         if attempt is not None and attempt > 1_000_000:
             raise InvalidSpec("attempt is too large", ["attempt: is too large"])
