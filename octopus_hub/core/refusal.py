@@ -5,11 +5,13 @@ Only words and figures: ``placement`` and ``schedule`` decide. Nothing here chan
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from octopus_hub.core.reason import Reason, ReasonCode, figure, flat, quantities, quantity, unflat, unit
 from octopus_hub.core.slots import NONE_SUCH, Selector
 from octopus_hub.core.snapshot import RoleNeed, Trial, Waiting, gang_total
+from octopus_hub.model.amounts import Amounts
 
 
 def refuse(trial: Trial, gang: Waiting, code: ReasonCode = "NoFit") -> Reason:
@@ -58,8 +60,15 @@ def _short(trial: Trial, gang: Waiting, need: RoleNeed, selector: Selector, code
     else:
         limit = f"largest free {figure(resource, free)}" + (f" on {where}" if where else "")
         limit += f"; {_in_use(trial, resource, selector)}"
-    available = unflat({resource: trial.slots(((dimension, 1),), selector).total})
-    return Reason(code=code, message=f"{wanted}, {limit}", need=total, free=available, where=where)
+    return Reason(
+        code=code, message=f"{wanted}, {limit}", need=total, free=_free(trial, flat(total), selector), where=where
+    )
+
+
+def _free(trial: Trial, wanted: Iterable[str], selector: Selector) -> Amounts:
+    """Return how much is free, over all nodes that count, of every resource that is wanted."""
+    dimensions = {resource: trial.cluster.dimension.get(resource, NONE_SUCH) for resource in wanted}
+    return unflat({resource: max(0, trial.slots(((at, 1),), selector).total) for resource, at in dimensions.items()})
 
 
 def _each(need: RoleNeed) -> str:
@@ -87,20 +96,18 @@ def _no_node_has_all(trial: Trial, need: RoleNeed, selector: Selector, code: Rea
         f"role {need.role} needs {_each(need)} with everything of a task on one node, room for {slots.total}{best}"
     )
     used = "" if code == "NeverFits" else "; " + _in_use(trial, next(iter(flat(need.each))), selector)
-    return Reason(code=code, message=message + used, need=need.each.times(need.count), where=where)
+    total = need.each.times(need.count)
+    return Reason(code=code, message=message + used, need=total, free=_free(trial, flat(total), selector), where=where)
 
 
 def _together(trial: Trial, gang: Waiting, code: ReasonCode) -> Reason:
     """Each role alone finds room, the gang does not."""
     total = gang_total(gang.needs)
-    have = {
-        resource: max(0, trial.slots(((trial.cluster.dimension.get(resource, NONE_SUCH), 1),), ()).total)
-        for resource in total
-    }
+    have = flat(_free(trial, total, ()))
     levels = sorted({need.topology for need in gang.needs if need.topology and need.topology_required})
     inside = f" inside one {' and one '.join(levels)}" if levels else ""
     state = "there is" if code == "NeverFits" else "free are"
-    message = f"the gang needs {quantities(total)}{inside}, all at once; {state} {quantities(have)}, not in that shape"
+    message = f"the gang needs {quantities(total)}{inside}, all at once; {state} {quantities({resource: have.get(resource, 0) for resource in total})}, not in that shape"
     if code != "NeverFits":
         message += _kept(trial, next(iter(total), ""))
     return Reason(code=code, message=message, need=unflat(total), free=unflat(have))

@@ -246,4 +246,5 @@ def test_reason_carries_need_free_and_where() -> None:
     assert isinstance(refused, Reason)
     assert (refused.code, refused.where) == ("NoFit", "node-b")
     assert refused.need == amounts(1, 1, virtual=4)
-    assert refused.free == amounts(virtual=2)
+    # every resource that it needs, so that only what is short looks short
+    assert refused.free == amounts(26, 122, virtual=2)
