@@ -87,6 +87,8 @@ async def _left_by(backend: Backend, taskset: TaskSet, task: Task, found: Captur
             if ledger and file.path == LEDGER_FILE:
                 content = await asyncio.to_thread(_head, await backend.blob_path(file.digest))
                 found.cells[task.name] = read_cells(content)
+            elif outputs and not _writable(file.path):
+                found.problems.append(f"An output of {task.role} {task.index} was left out: its name is not UTF-8.")
             elif outputs:
                 found.outputs.append(msgspec.structs.replace(file, path=f"{task.role}-{task.index}/{file.path}"))
     except OctopusError as error:
@@ -121,6 +123,14 @@ def read_cells(content: bytes) -> list[Cell]:
         if len(cells) >= MOST_CELLS:
             break
     return list(cells.values())
+
+
+def _writable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False  # bytes that no JSON can hold; the record as a whole counts more
+    return True
 
 
 def _head(path: Path) -> bytes:

@@ -15,6 +15,7 @@ import mimetypes
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from rocrate.model import ContextEntity
@@ -29,7 +30,7 @@ METADATA, RECORD, WORKSPACE = "ro-crate-metadata.json", "record.json", "workspac
 PROVENANCE = "provenance.intoto.json"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 CONTEXT = "https://w3id.org/ro/terms/workflow-run/context"
-MOST_FILES = 1000  # more outputs than this are described as one folder
+MOST_FILES = 1000  # more outputs or logs than this are described as one folder
 Plain = dict[str, Any]
 
 
@@ -82,13 +83,20 @@ def metadata(record: Record, *, code: bool) -> Plain:
         properties=_action(record),
     )
     owner = record.owner or record.namespace
-    action["agent"] = _add(crate, f"#{owner}", "Person", name=owner)
+    action["agent"] = _add(crate, f"#{quote(owner, safe='')}", "Person", name=owner)
     crate.root_dataset["mentions"] = action
-    for task in record.tasks:
-        if task.log:
-            crate.add_file(dest_path=task.log, properties=_file(f"Log of {task.role} {task.index}", "text/plain"))
+    _logs(crate, record)
     document: Plain = crate.metadata.generate()
     return document
+
+
+def _logs(crate: Any, record: Record) -> None:
+    kept = [task for task in record.tasks if task.log]
+    if len(kept) > MOST_FILES:
+        crate.add_directory(dest_path="logs/", properties={"name": f"Logs of {len(kept)} tasks"})
+        return
+    for task in kept:
+        crate.add_file(dest_path=task.log, properties=_file(f"Log of {task.role} {task.index}", "text/plain"))
 
 
 def _describe_root(crate: Any, record: Record) -> None:
@@ -169,10 +177,12 @@ def _objects(crate: Any, record: Record, code: bool) -> list[Any]:
         found.append(
             _add(crate, f"#input-{at}", "CreativeWork", name=str(each.get("uri")), url=each.get("uri"), **extra)
         )
-    values = {**record.parameters, **({"seed": record.seed} if record.seed is not None else {})}
-    for name, value in values.items():
-        plain = value if isinstance(value, str | int | float) else json.dumps(value)
-        found.append(_add(crate, f"#parameter-{name}", "PropertyValue", name=name, value=plain))
+    values = {f"#parameter-{quote(name, safe='')}": (name, value) for name, value in record.parameters.items()}
+    if record.seed is not None:
+        values["#seed"] = ("seed", record.seed)
+    for place, (name, value) in values.items():
+        plain = value if isinstance(value, str | int) else json.dumps(value)
+        found.append(_add(crate, place, "PropertyValue", name=name, value=plain))
     return found
 
 
@@ -180,7 +190,7 @@ def _results(crate: Any, record: Record) -> list[Any]:
     """Return what came out: files and metrics."""
     found = _output_files(crate, record.outputs)
     for name, value in record.metrics.items():
-        found.append(_add(crate, f"#metric-{name}", "PropertyValue", name=name, value=value))
+        found.append(_add(crate, f"#metric-{quote(name, safe='')}", "PropertyValue", name=name, value=value))
     return found
 
 

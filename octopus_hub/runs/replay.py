@@ -48,7 +48,7 @@ async def replay(
     if descriptors is not None:
         problems += _wiring(resolved.descriptors, document, descriptors)
     if problems:
-        raise InvalidSpec(_summary(record, problems), problems)
+        raise InvalidSpec(summary(record, problems), problems)
     return document
 
 
@@ -56,6 +56,14 @@ def label(record: Record) -> str:
     """Return what the label says: ``{namespace}.{name}.{attempt}``, without the namespace where that is too long."""
     whole = f"{record.namespace}.{record.name}.{record.attempt}"
     return whole if len(whole) <= LONGEST_LABEL else f"{record.name}.{record.attempt}"
+
+
+def missing_code(record: Record) -> str:
+    """Say that the code of a record is not here (or not its reader's: the two are not told apart)."""
+    return (
+        f"workspace: the code {record.workspace} is not here; replay the record's folder "
+        "(octopus replay FOLDER takes its workspace.tar.gz along), or submit the code again"
+    )
 
 
 def _read(record: Record) -> tuple[Spec, Resolved]:
@@ -78,10 +86,7 @@ async def _code(backend: Backend, record: Record) -> list[str]:
         path = await backend.blob_path(record.workspace)
         found = await asyncio.to_thread(_digest, path)
     except (NotFound, OSError):
-        return [
-            f"workspace: the code {record.workspace} is not here any more; replay the record's folder "
-            "(octopus replay FOLDER takes its workspace.tar.gz along), or submit the code again"
-        ]
+        return [missing_code(record)]
     if found != record.workspace:
         return [
             f"workspace: the stored code {record.workspace} is damaged (it has {found} now); restore it from a copy"
@@ -134,7 +139,8 @@ def _wiring(before: Descriptors, document: TaskSet, descriptors: Callable[[TaskS
     ]
 
 
-def _summary(record: Record, problems: Sequence[str]) -> str:
+def summary(record: Record, problems: Sequence[str]) -> str:
+    """Return the sentence before the problems."""
     what = f"{record.name} (attempt {record.attempt}) can't be replayed as it ran"
     return f"{what}: {problems[0]}" if len(problems) == 1 else f"{what}; {len(problems)} things differ"
 

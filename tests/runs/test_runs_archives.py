@@ -280,12 +280,14 @@ async def test_code_that_was_pruned_is_left_out_and_not_described(engine: Engine
     assert "workspace.tar.gz" not in {entity["@id"] for entity in graph}
 
 
-async def test_many_outputs_are_described_as_a_folder() -> None:
+async def test_many_outputs_and_logs_are_described_as_a_folder() -> None:
     from octopus_hub.runs.crate import metadata
 
     files = [OutputFile(path=f"main-0/{at}", digest="sha256:" + "1" * 64, size=1) for at in range(5000)]
-    graph = (await asyncio.to_thread(lambda: metadata(bare(outputs=files), code=False)))["@graph"]
-    assert {"@id": "outputs/"} in next(each for each in graph if each["@id"] == "./")["hasPart"]
+    ends = [TaskEnd(name=f"t-{at}", role="w", index=at, attempt=1, log=f"logs/{at}.log") for at in range(5000)]
+    graph = (await asyncio.to_thread(lambda: metadata(bare(outputs=files, tasks=ends), code=False)))["@graph"]
+    parts = next(each for each in graph if each["@id"] == "./")["hasPart"]
+    assert {"@id": "outputs/"} in parts and {"@id": "logs/"} in parts
     assert len(graph) < 30
 
 

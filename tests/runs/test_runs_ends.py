@@ -185,6 +185,34 @@ async def test_a_record_that_can_not_be_written_is_tried_again(engine: Engine) -
     assert record.phase is Phase.SUCCEEDED
 
 
+async def test_a_name_that_is_no_text_costs_the_output_not_the_record(engine: Engine) -> None:
+    text = "import os; os.makedirs(b'out'); open(b'out/\\xff.bin', 'w').close(); open('out/ok', 'w').close()"
+    record = await engine.run("job", roles=[Role("main", command=python(text))], outputs=["out/*"])
+    assert [output.path for output in record.outputs] == ["main-0/out/ok"]
+    assert "An output of main 0 was left out: its name is not UTF-8." in record.message
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("print('no data', file=open('.octopus/message', 'w'))", "no data"),
+        ("open('.octopus/message', 'wb').write(b'\\xff\\x1b[31mred\\nsecond line' + b'x' * 9999)", "� [31mred"),
+        ("import os; os.symlink('/etc/hostname', '.octopus/message')", ""),
+        ("import os; os.mkfifo('.octopus/message')", ""),
+        (
+            "import os, shutil; shutil.rmtree('.octopus'); os.mkdir('else'); open('else/message', 'w').write('x');"
+            "os.symlink('else', '.octopus')",
+            "",
+        ),
+    ],
+)
+async def test_what_a_task_says_about_its_failure(engine: Engine, text: str, shown: str) -> None:
+    record = await engine.run("job", roles=[Role("main", command=python(f"{text}; exit(1)"))])
+    assert record.phase is Phase.FAILED
+    plain = "the program ended with an error (exit code 1)"
+    assert record.tasks[0].cause == (f"{plain}: {shown}" if shown else plain)
+
+
 async def test_the_folder_is_a_research_object(engine: Engine) -> None:
     record = await engine.run("job", {"a.py": "x = 1"}, roles=[Role("main", command=["true"])])
     names = {path.relative_to(record.path).as_posix() for path in Path(record.path).rglob("*") if path.is_file()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 import venv
 from pathlib import Path
@@ -17,10 +18,13 @@ from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.record import Environment, Record
 from octopus_hub.model.status import Phase
 from octopus_hub.model.taskset import After, Role, Spec
+from octopus_hub.plugins.registry import Registry
+from octopus_hub.runs.archives import Archives
 from octopus_hub.runs.compare import compare
 from octopus_hub.runs.packages import changes, instructions
 from octopus_hub.runs.replay import REPLAY_OF, label, replay
 from tests.runs.engine import Engine, notebook, parameters, run_of
+from tests.service.running import running
 
 replace = msgspec.structs.replace
 TRAIN = """
@@ -83,6 +87,25 @@ async def test_every_reason_is_told_at_once(engine: Engine) -> None:
     assert problems[0].startswith("workspace: the code sha256:111") and "octopus replay FOLDER" in problems[0]
     assert problems[1].startswith("image of main: there is no image nowhere")
     assert any(each.startswith("framework/script: this descriptor changed") for each in problems)
+
+
+async def test_a_foreign_workspace_is_like_a_missing_one() -> None:
+    """Bob learns nothing about what alice has uploaded, though he knows its digest."""
+    async with running() as service:
+        service.app.settings["service"].runs.replay = Archives(service.backend, Registry.load().resolve).replay
+        alice, bob = service.client("alice-token"), service.client("bob-token")
+        content = b"alice's code"
+        hers, nobodys = (f"sha256:{hashlib.sha256(text).hexdigest()}" for text in (content, b"other"))
+        assert (await alice.put(f"blobs/{hers}", content=content)).status_code == 201
+        answers = []
+        for digest in (hers, nobodys):
+            record = msgspec.to_builtins(record_of(Spec(roles=[Role("main", command=["true"])]), workspace=digest))
+            record["spec"]["workspace"] = {"digest": digest}
+            answer = await bob.post("replay", json={"record": record})
+            assert answer.status_code == 422
+            answers.append(answer.text.replace(digest, "DIGEST"))
+            assert (await alice.post("replay", json={"record": record})).status_code == (201 if digest == hers else 422)
+        assert answers[0] == answers[1] and "octopus replay FOLDER" in answers[0]
 
 
 async def test_damaged_code_is_noticed(engine: Engine) -> None:

@@ -73,7 +73,11 @@ def ending(folder: Path, task: Task, end: dict[str, Any], now: float) -> dict[st
 def said(path: Path) -> str:
     """Return what a failed task says about its own end: the first line of a file that it wrote, "" if there is none."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)  # user code's, too
+        try:
+            fd = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        finally:
+            os.close(folder)
     except OSError:
         return ""
     with open(fd, "rb") as file:

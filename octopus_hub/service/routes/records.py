@@ -9,11 +9,10 @@ import msgspec
 from octopus_hub.model.errors import InvalidSpec, NotFound
 from octopus_hub.model.record import Record
 from octopus_hub.model.taskset import Metadata, TaskSet
+from octopus_hub.runs.replay import REPLAY_OF, missing_code, summary
 from octopus_hub.service.handler import ApiHandler
 from octopus_hub.service.routes.tasksets import answer_created, idempotency_key
 from octopus_hub.service.views import namespace_of_path, own_namespace, safe_name, shown, visible
-
-REPLAY_OF = "octopus-hub.io/replay-of"
 
 
 class RecordReference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,9 +100,28 @@ class Replay(RecordHandler):
     async def post(self) -> None:
         """Submit the record again, as the caller's own TaskSet and under every rule of a submission."""
         record = await self._record(self.body_as(ReplayRequest).record)
-        document = marked(await self.service.runs.replay(record), record)
+        document = marked(await self._document(record), record)
         created = await self.service.submission.submit(document.to_dict(), self.who, idempotency_key(self))
         answer_created(self, created.taskset, created.repeated)
+
+    async def _document(self, record: Record) -> TaskSet:
+        """Return what to submit. Code that the caller may not read is missing, so that nobody learns what others have."""
+        problems: list[str] = []
+        if record.workspace is not None:
+            try:
+                await self.service.blobs.path(record.workspace, self.who)
+            except NotFound:
+                problems.append(missing_code(record))
+                record = msgspec.structs.replace(record, workspace=None)
+        try:
+            document = await self.service.runs.replay(record)
+        except InvalidSpec as error:
+            if not problems:
+                raise
+            problems += error.problems or [error.message]
+        if problems:
+            raise InvalidSpec(summary(record, problems), problems)
+        return document
 
     async def _record(self, given: dict[str, Any]) -> Record:
         try:
