@@ -110,6 +110,13 @@ test("a queue place is shown while it waits only", () => {
   assert.equal(known.picture().place, undefined);
 });
 
+test("the time counts from the start, while it waits from its submission", () => {
+  const since = (status: TaskSet["status"]) => at(gang(status)).picture().since;
+  assert.equal(since({ phase: "Queued", queuedAt: 5 }), 5);
+  assert.equal(since({ phase: "Starting", queuedAt: 5 }), undefined);
+  assert.equal(since({ phase: "Running", queuedAt: 5, startedAt: 7 }), 7);
+});
+
 test("what we stopped and what the platform lost has not failed", () => {
   const failed = (endReason: Task["endReason"]) => shown(row("ps", 0, { state: "Failed", endReason }));
   assert.equal(failed("Stopped"), "Stopped");
@@ -203,7 +210,7 @@ test("arrow keys move in rows and stop at the ends", () => {
 
 test("figures read as in the text view", () => {
   assert.deepEqual([0, 59.9, 61, 3725, 90061].map(duration), ["0s", "59s", "1m01s", "1h02m", "1d01h"]);
-  assert.deepEqual([0.04, 9.96, 75].map(span), ["0.0s", "10.0s", "1m15s"]);
+  assert.deepEqual([-1, 0.0123, 0.0999, 9.94, 75].map(span), ["0 ms", "12 ms", "0.1s", "9.9s", "1m15s"]);
   assert.deepEqual([12, 2048, 268435456, 1.5 * 2 ** 30].map(size), ["12 B", "2 KiB", "256 MiB", "1.5 GiB"]);
   assert.deepEqual(lines({ cpuMillis: 1500, memoryBytes: 2 ** 30, devices: { gpu: 2 } }).map((line) => `${line.text} ${line.name}`), ["2 gpu", "1.5 CPU", "1 GiB memory"]);
   assert.equal(ending(row("ps", 0, { endReason: "OOMKilled", signal: 9 })), "OOMKilled, signal 9");

@@ -295,6 +295,17 @@ def test_plain_output_is_written_at_phase_changes_only() -> None:
     assert [each.taskset.status.phase.value for each in renewed] == ["Running", "Succeeded", "Succeeded"]
 
 
+def test_plain_output_of_one_that_is_too_new_for_a_snapshot_catches_up() -> None:
+    """A job that is shown the moment it was submitted is not in what the thread knows yet."""
+    written: list[str] = []
+    shown = Shown(view(gang(Phase.STARTING), rows(TaskState.PENDING)), written.append, lambda _: None)
+    shown.frame(snapshot())
+    assert written == [] and not shown.done
+    shown.frame(delta(gang(version=2), tasks=rows()))
+    shown.frame(delta(settled(), tasks=rows(TaskState.SUCCEEDED)))
+    assert len(written) == 2 and "Succeeded" in written[-1] and shown.done
+
+
 def test_importing_the_package_is_cheap() -> None:
     """ipywidgets is imported when a view is made, not before."""
     code = "import sys, octopus_widgets; assert 'anywidget' not in sys.modules and 'ipywidgets' not in sys.modules"

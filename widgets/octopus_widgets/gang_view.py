@@ -23,6 +23,7 @@ import anywidget
 import msgspec
 import traitlets
 
+from octopus_hub.client import jobtext
 from octopus_hub.client.calls import LogQuery
 from octopus_hub.client.following import Following
 from octopus_hub.model.answers import Frame, Removed, TaskSetView
@@ -109,7 +110,7 @@ class GangView(anywidget.AnyWidget):
         """The live view, and as text the table that a terminal shows."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        return {**data, "text/plain": str(self._job)}, metadata
+        return {**data, "text/plain": jobtext.summary(self._job.view, time.time())}, metadata
 
 
 class Feed:

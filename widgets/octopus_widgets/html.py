@@ -52,7 +52,8 @@ def render(view: TaskSetView, now: float) -> str:
     elif status.message:
         parts.append(_line(status.message))
     parts.append(_tasks(view.tasks, now) if view.tasks else _roles(view))
-    problems = jobtext.exceptional(status)[:SHOWN_TASKS]
+    told = [line for line in jobtext.exceptional(status) if line.partition(": ")[2] not in status.message]
+    problems = told[:SHOWN_TASKS]
     if problems:
         parts.append(f'<ul style="margin: 4px 0">{"".join(f"<li>{escape(line)}</li>" for line in problems)}</ul>')
     if status.record:

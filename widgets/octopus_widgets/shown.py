@@ -12,12 +12,14 @@ it. A page must be open for the update to reach the notebook's file: Jupyter kee
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from octopus_hub.client.following import Following
 from octopus_hub.model.answers import Frame, TaskSetView
+from octopus_hub.model.errors import OctopusError
 from octopus_widgets.follower import follower_of
 from octopus_widgets.gang_view import GangView
 from octopus_widgets.html import render
@@ -30,6 +32,8 @@ def show(job: Job) -> GangView:
     """Display a job in the running cell; returns the live view."""
     from IPython.display import display
 
+    with contextlib.suppress(OctopusError):  # as last seen, then; the view says by itself whether it is live
+        job.status()
     view = GangView(job)
     display(view)
     handle = display({"text/html": render(job.view, time.time())}, raw=True, display_id=True)
@@ -65,8 +69,8 @@ class Shown:
     def frame(self, frame: Frame) -> None:
         """Take a frame; write if it is a new phase or a new end."""
         self._following.apply(frame)
-        if self._following.unknown:
-            return
+        if frame.snapshot and self._following.unknown:
+            return  # too new for that snapshot; what follows knows it
         view = self._following.view
         self.done = _settled(view) or self._following.gone
         if _marks(view) != self._last:

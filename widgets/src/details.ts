@@ -5,8 +5,8 @@ import { meter } from "./grid";
 import { LogTail } from "./logtail";
 import { deviceIds, type Cell, type Gang } from "./model";
 import type { Actions, Target } from "./server";
-import { memoryOf, metricsOf, timeOf, WORDS } from "./tasks";
-import { clock, ending, figure, size } from "./words";
+import { deviceName, memoryOf, metricsOf, timeOf, WORDS } from "./tasks";
+import { clock, ending, size, span } from "./words";
 
 export class Details {
   readonly element: HTMLElement;
@@ -93,7 +93,7 @@ export class Details {
       ...fact(task.finishedAt ? "ran for" : "running", timeOf(task, now), "time"),
       ...fact("end", ending(task) || (task.state === "Succeeded" ? "exit code 0" : "")),
       ...fact("message", task.message && task.message !== cause ? task.message : ""),
-      ...fact("CPU time", task.usage?.cpuSeconds ? `${figure(Math.round(task.usage.cpuSeconds * 10) / 10)} s` : ""),
+      ...fact("CPU time", task.usage?.cpuSeconds ? span(task.usage.cpuSeconds) : ""),
       ...metricsOf(task).flatMap(([name, value]) => fact(name, value)),
     );
     this.use.replaceChildren(...this.meters(cell));
@@ -106,7 +106,7 @@ export class Details {
     const found = (live ? deviceIds(task) : []).map((id) => {
       const { percent, memoryBytes } = this.gang.device(task, id);
       const words = [percent === undefined ? "use not known" : `${Math.round(percent)} %`, memoryBytes ? size(memoryBytes) : ""];
-      return meter(id, percent, words.filter(Boolean).join(" · "));
+      return meter(deviceName(id, task), percent, words.filter(Boolean).join(" · "));
     });
     const [memory, limit] = [memoryOf(task), task.memoryLimitBytes ?? 0];
     if (memory) found.push(meter(live ? "memory" : "peak memory", limit ? (100 * memory) / limit : undefined, size(memory) + (limit ? ` of ${size(limit)}` : "")));

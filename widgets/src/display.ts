@@ -10,7 +10,7 @@ import type { Actions, Target } from "./server";
 import { StopButton } from "./stop";
 import { followTheme } from "./theme";
 import { Tip } from "./tip";
-import { duration } from "./words";
+import { duration, span } from "./words";
 
 declare const OCTOPUS_STYLE: string;
 
@@ -152,7 +152,7 @@ export class Display {
     if (!this.picture || document.hidden) return;
     const now = this.now();
     const { since, until, ended } = this.picture;
-    text(this.time, since === undefined ? "" : duration((until ?? now) - since));
+    text(this.time, since === undefined ? "" : until === undefined ? duration(now - since) : span(until - since));
     if (ended) return;
     this.timeline.tick(now);
     this.details.tick(now);

@@ -3,7 +3,7 @@
 import { attribute, h, mark, show, text } from "./dom";
 import { TaskMap } from "./map";
 import { deviceIds, type Cell, type Gang, type RolePicture, type Shown } from "./model";
-import { label, memoryOf, metricsOf, timeOf, tipLines, WORDS } from "./tasks";
+import { deviceName, label, memoryOf, metricsOf, timeOf, tipLines, WORDS } from "./tasks";
 import { lines, size } from "./words";
 import type { Tip } from "./tip";
 
@@ -227,7 +227,7 @@ function metersOf(cell: Cell, gang: Gang): [string, number | undefined, string][
   const live = task.finishedAt == null;
   if (ids.length && live) {
     const percent = gang.percent(task);
-    found.push([ids.length > 1 ? `${ids.length} devices` : ids[0] ?? "", percent, percent === undefined ? "" : `${Math.round(percent)} %`]);
+    found.push([ids.length > 1 ? `${ids.length} devices` : deviceName(ids[0] ?? "", task), percent, percent === undefined ? "" : `${Math.round(percent)} %`]);
   }
   const memory = memoryOf(task);
   const limit = task.memoryLimitBytes ?? 0;
@@ -238,9 +238,9 @@ function metersOf(cell: Cell, gang: Gang): [string, number | undefined, string][
 export function meter(name: string, percent: number | undefined, words: string): HTMLElement {
   const full = percent === undefined ? 0 : Math.max(0, Math.min(100, percent));
   return h(
-    "span", { class: `meter${full > 90 ? " high" : ""}` },
+    "span", { class: `meter${full > 90 ? " high" : ""}${percent === undefined ? " bare" : ""}` },
     h("span", { class: "name" }, name),
-    h("span", { class: percent === undefined ? "track none" : "track" }, h("i", { style: `width:${full.toFixed(1)}%` })),
+    percent !== undefined && h("span", { class: "track" }, h("i", { style: `width:${full.toFixed(1)}%` })),
     h("span", { class: "words" }, words),
   );
 }

@@ -174,7 +174,7 @@ export class Gang {
       failures: roles.flatMap((role) => role.cells.filter((cell) => cell.why?.cause)),
       metrics: Object.entries(mainTask(roles)?.metrics ?? {}).slice(0, 4),
       record: status.record ?? "",
-      since: status.startedAt ?? undefined,
+      since: status.startedAt ?? (waits ? status.queuedAt ?? taskset.metadata.createdAt : undefined),
       until: status.finishedAt ?? undefined,
     };
   }

@@ -17,7 +17,8 @@ export class Waiting {
     const held = phase === "Held" ? "Held" : `Place ${place.place} in ${queue ? `queue ${queue}` : "its queue"}`;
     const estimate = place.estimateSeconds == null ? "" : `about ${duration(place.estimateSeconds)} more${place.basis ? ` (${place.basis})` : ""}`;
     const free = new Map(lines(place.free).map((line) => [line.name, line]));
-    const bars = lines(place.need).map((need) => {
+    // What is not said to be free was not what it is short of: a zero is left out as well, the sentence has it.
+    const bars = lines(place.need).filter((need) => free.has(need.name)).map((need) => {
       const there = free.get(need.name);
       const share = Math.min(100, (100 * (there?.amount ?? 0)) / need.amount);
       return h(
@@ -130,7 +131,8 @@ export class Outcome {
     if (failures.length > shown.length) rows.push(h("li", { class: "more" }, `and ${failures.length - shown.length} more`));
     const parts: HTMLElement[] = [];
     if (picture.removed) parts.push(h("p", {}, "It was deleted; its records stay."));
-    if (message && !picture.place) parts.push(h("p", { class: "message" }, message));
+    const told = failures.length === 1 && message.includes(failures[0]?.why?.cause ?? "?"); // the row says the same
+    if (message && !picture.place && !told) parts.push(h("p", { class: "message" }, message));
     if (rows.length) parts.push(h("ul", {}, ...rows));
     if (picture.ended) parts.push(this.record(picture));
     this.element.replaceChildren(...parts);
@@ -139,8 +141,9 @@ export class Outcome {
 
   private record({ record, settled }: Picture): HTMLElement {
     if (!record) return h("p", { class: "record" }, h("span", { class: "name" }, "record"), settled ? "job.record" : "is being written…");
+    if (!navigator.clipboard) return h("p", { class: "record" }, h("span", { class: "name" }, "record"), h("code", {}, record));
     const copy = h("button", { type: "button", class: "quiet" }, "Copy path");
-    copy.addEventListener("click", () => void navigator.clipboard?.writeText(record).then(() => text(copy, "Copied")));
+    copy.addEventListener("click", () => void navigator.clipboard.writeText(record).then(() => text(copy, "Copied")));
     return h("p", { class: "record" }, h("span", { class: "name" }, "record"), h("code", {}, record), copy);
   }
 }

@@ -9,6 +9,11 @@ export const WORDS: Record<Shown, string> = {
   Failed: "failed", Stopped: "stopped", Lost: "lost", Unknown: "unreachable",
 };
 
+// A device's id without its node's name, which stands beside it.
+export function deviceName(id: string, task: Task): string {
+  return task.node && id.startsWith(`${task.node}-`) ? id.slice(task.node.length + 1) : id;
+}
+
 export function memoryOf(task: Task): number {
   const usage = task.usage ?? {};
   return (task.state === "Running" ? usage.memoryBytes : 0) || usage.peakMemoryBytes || usage.memoryBytes || 0;

@@ -11,9 +11,10 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 86400)}d${two(Math.floor((whole % 86400) / 3600))}h`;
 }
 
-// Like duration, with tenths where they matter: what a phase took.
+// Like duration, finer where it matters: what a phase took.
 export function span(seconds: number): string {
-  return seconds < 10 ? `${Math.max(0, seconds).toFixed(1)}s` : duration(seconds);
+  if (seconds < 0.0995) return `${Math.max(0, Math.round(seconds * 1000))} ms`;
+  return seconds < 10 ? `${seconds.toFixed(1)}s` : duration(seconds);
 }
 
 const UNITS: [string, number][] = [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
