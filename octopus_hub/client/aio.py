@@ -133,6 +133,12 @@ class AsyncClient:
                     if frame is not None:
                         yield frame
 
+    async def lease(self, lease: str) -> AsyncIterator[bytes]:
+        """Hold a lease while this is iterated; raises Unavailable when the connection breaks."""
+        async with self._open(calls.hold_lease(lease), transport.STREAM_TIMEOUT) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
     # --- the cluster
 
     async def nodes(self) -> Nodes:
