@@ -11,7 +11,6 @@ Left out: ``/stream`` (a page has the WebSocket instead, and the server one stre
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -89,11 +88,6 @@ def resolve(method: str, raw: str) -> tuple[Route, str]:
                 raise MethodNotAllowed(f"{method} is not possible here; use {' or '.join(route.methods)}")
             return route, "/" + "/".join(quote(segment, safe="") for segment in segments)
     raise NotFound("there is nothing at this path for browsers; see openapi.json")
-
-
-def passed(route: Route, query: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the query parameters that the service is sent."""
-    return [(name, value) for name, value in query if name in route.query]
 
 
 def _fits(pattern: str, segment: str) -> bool:

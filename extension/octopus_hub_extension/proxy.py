@@ -23,7 +23,7 @@ from tornado.web import HTTPError, authenticated, stream_request_body
 
 from octopus_hub.client import transport
 from octopus_hub.model.errors import OctopusError, TooLarge
-from octopus_hub_extension.paths import PREFIX, passed, resolve
+from octopus_hub_extension.paths import PREFIX, resolve
 from octopus_hub_extension.problems import MEDIA_TYPE, problem_of
 from octopus_hub_extension.upstream import Upstream
 
@@ -97,6 +97,7 @@ class Proxy(APIHandler):
         method = self.request.method or ""
         # As it came, not as tornado decoded it: an encoded slash is part of a name, never a border between two.
         route, path = resolve(method, self.request.path[len(self.base_url) + len(PREFIX) :])
+        # What is not in the table stays here, as this server's own `token` and `_xsrf`.
         given = [(name, value) for name in route.query for value in self.get_query_arguments(name)]
         headers = {name: self.request.headers[name] for name in TO_SERVICE if name in self.request.headers}
         follows = dict(given).get("follow", "") in ("true", "1")
@@ -105,7 +106,7 @@ class Proxy(APIHandler):
                 method,
                 path,
                 transport.LOG_TIMEOUT if follows else transport.TIMEOUT,
-                params=passed(route, given) or None,
+                params=given or None,
                 headers={**headers, "Accept-Encoding": "identity"},
                 content=b"".join(self._chunks),
             ) as response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,22 +178,18 @@ class Jupyter:
         self.pages.append(page)
         return page
 
-    async def raw(self, head: str, client: httpx.AsyncClient) -> bytes:
-        """Send a request line that no client would write, with a browser's cookies; returns the whole answer."""
+    async def raw(self, head: str, client: httpx.AsyncClient, *more: str) -> bytes:
+        """Send a head that no client would write, with a browser's cookies; returns the whole answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-        xsrf = client.headers["X-XSRFToken"]
-        lines = [
-            head,
-            f"Host: 127.0.0.1:{self.port}",
-            f"Cookie: {cookies}",
-            f"X-XSRFToken: {xsrf}",
-            "Connection: close",
-        ]
-        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        answer = await asyncio.wait_for(reader.read(), DEADLINE)
-        writer.close()
-        return answer
+        fixed = [f"Host: 127.0.0.1:{self.port}", f"Cookie: {cookies}", f"X-XSRFToken: {client.cookies['_xsrf']}"]
+        writer.write("\r\n".join([head, *fixed, *(more or ["Connection: close"]), "", ""]).encode("latin-1"))
+        try:
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE)
+            length = re.search(rb"Content-Length: (\d+)", answer)
+            return answer + await asyncio.wait_for(reader.readexactly(int(length[1]) if length else 0), DEADLINE)
+        finally:
+            writer.close()
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from octopus_hub_extension.paths import ROUTES
 
+from octopus_hub.client import transport
 from octopus_hub.service.access import ROUTES as SERVICE_ROUTES
 from tests.extension.serving import JUPYTER_TOKEN, SERVER_TOKEN, Front, Jupyter, jupyter
 from tests.service.running import DEADLINE, Running, document
@@ -215,6 +216,16 @@ async def test_a_large_body_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         assert (await browser.post("tasksets", json=document())).status_code == 201
 
 
+async def test_refusals_come_before_the_body(server: Jupyter, front: Front) -> None:
+    line, body = f"POST {server.app.base_url}octopus/api/v1/tasksets HTTP/1.1", "Content-Length: {}"
+    stranger = server.client()
+    await stranger.get(f"{server.url}login")  # who is let in nowhere still gets a token against forged requests
+    assert (await server.raw(line, stranger, body.format(1000))).startswith(b"HTTP/1.1 403 ")
+    browser = await server.browser()
+    assert (await server.raw(line, browser, body.format(10**8))).startswith(b"HTTP/1.1 413 ")
+    assert front.requests == []
+
+
 async def test_a_binary_log_passes_byte_by_byte(server: Jupyter, service: Running) -> None:
     browser, uid = await submitted(server)
     tasks = sorted(task.name for task in await service.start_tasks(uid))
@@ -244,6 +255,21 @@ async def test_a_followed_log_comes_as_it_is_written_and_ends_with_its_reader(
             assert await anext(chunks) == line
         assert slots._open == {"alice": 1, "alice#leases": 1}
     await service.until(lambda: slots._open == {"alice#leases": 1})
+
+
+async def test_a_followed_log_may_be_silent_for_as_long_as_it_likes(
+    server: Jupyter, service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, uid = await submitted(server)
+    tasks = sorted(task.name for task in await service.start_tasks(uid))
+    patience = 0.2
+    monkeypatch.setattr(transport, "TIMEOUT", httpx.Timeout(30.0, read=patience))
+    async with asyncio.timeout(DEADLINE), browser.stream("GET", "tasksets/-/mnist/logs?follow=true") as response:
+        coming = asyncio.ensure_future(anext(response.aiter_raw()))
+        done, _ = await asyncio.wait({coming}, timeout=3 * patience)
+        assert not done
+        service.backend.write_log("alice", tasks[0], b"at last\n")
+        assert await coming == b"at last\n"
 
 
 async def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(
