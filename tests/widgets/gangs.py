@@ -100,7 +100,7 @@ def waiting_place(uid: str = UID) -> QueuePlace:
         code="NoFit",
         message="role worker needs 3 x 1 virtual; 1 is free on local-1, 3 are held by ada/sweep-4; it starts when they end",
         need=Amounts(devices={"virtual": 3}, cpu_millis=400, memory_bytes=GIB),
-        free=Amounts(devices={"virtual": 1}),
+        free=Amounts(devices={"virtual": 1}, cpu_millis=1600, memory_bytes=6 * GIB),
         where="local-1",
         estimate_seconds=130.0,
         basis="median of 12 earlier runs",

@@ -17,8 +17,9 @@ export class Waiting {
     const held = phase === "Held" ? "Held" : `Place ${place.place} in ${queue ? `queue ${queue}` : "its queue"}`;
     const estimate = place.estimateSeconds == null ? "" : `about ${duration(place.estimateSeconds)} more${place.basis ? ` (${place.basis})` : ""}`;
     const free = new Map(lines(place.free).map((line) => [line.name, line]));
-    // What is not said to be free was not what it is short of: a zero is left out as well, the sentence has it.
-    const bars = lines(place.need).filter((need) => free.has(need.name)).map((need) => {
+    // A zero is left out on the wire. With nothing free of several things none was counted: no node was fit to count.
+    const needs = lines(place.need);
+    const bars = (free.size || needs.length === 1 ? needs : []).map((need) => {
       const there = free.get(need.name);
       const share = Math.min(100, (100 * (there?.amount ?? 0)) / need.amount);
       return h(
