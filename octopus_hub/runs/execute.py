@@ -107,6 +107,7 @@ def execute(run: dict[str, Any]) -> None:
     import papermill
     from papermill.exceptions import PapermillException
 
+    _own_kernel()
     _register_engine(ledger)
     try:
         papermill.execute_notebook(
@@ -160,19 +161,40 @@ def _read(source: Path, name: str) -> tuple[Any, bool]:
     return notebook, language == "python"
 
 
-def _register_engine(ledger: Ledger) -> None:
-    """Give papermill an engine whose kernel is this environment's Python, and which keeps the ledger."""
+def _own_kernel() -> None:
+    """Let ``KERNEL`` be this environment's Python, before whatever the account has installed under any name.
+
+    A kernel of the account may belong to another environment than the one that the record names.
+    """
     folder = HERE / "jupyter" / "kernels" / KERNEL
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     kernel = {"argv": command, "display_name": "Python of the task", "language": "python"}
     (folder / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
-    # before any folder of the account: a kernel installed there may belong to another environment than the record names
     os.environ["JUPYTER_PATH"] = str(HERE / "jupyter")
 
+
+def _register_engine(ledger: Ledger) -> None:
+    """Give papermill an engine that keeps the ledger."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    client = _client(ledger)
+
+    class Engine(NBClientEngine):  # type: ignore[misc]
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+            _end_when_asked(ledger, nb_man)
+            chosen = {name: options[name] for name in ("stdout_file", "stderr_file")}
+            log = logging.getLogger("papermill")
+            return client(nb_man, kernel_name=kernel_name, timeout=None, log=log, **chosen).execute()
+
+    papermill_engines.register(ENGINE, Engine)
+
+
+def _client(ledger: Ledger) -> type[Any]:
+    """Return papermill's notebook client with our ledger around each code cell."""
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import NBClientEngine, papermill_engines
 
     class Client(PapermillNotebookClient):  # type: ignore[misc]
         def execute_cell(self, cell: Any, cell_index: int, *args: Any, **options: Any) -> Any:
@@ -195,15 +217,7 @@ def _register_engine(ledger: Ledger) -> None:
             ledger.end("completed")
             return done
 
-    class Engine(NBClientEngine):  # type: ignore[misc]
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
-            _end_when_asked(ledger, nb_man)
-            chosen = {name: options[name] for name in ("stdout_file", "stderr_file")}
-            log = logging.getLogger("papermill")
-            return Client(nb_man, kernel_name=kernel_name, timeout=None, log=log, **chosen).execute()
-
-    papermill_engines.register(ENGINE, Engine)
+    return Client
 
 
 def _end_when_asked(ledger: Ledger, nb_man: Any) -> None:

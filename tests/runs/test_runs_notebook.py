@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import venv
 from pathlib import Path
 
+from octopus_hub.core.notebook import notebook_files
 from octopus_hub.model.record import Record
 from octopus_hub.model.status import Phase
-from octopus_hub.model.taskset import Role
+from octopus_hub.model.taskset import Role, RunSpec
 from tests.runs.engine import Engine, notebook, parameters, run_of
 
 
@@ -102,8 +106,6 @@ async def test_the_kernel_is_the_environment_of_the_task_whatever_the_account_ha
     source = notebook("import sys\nopen('which', 'w').write(sys.prefix)", kernel="some-other-env")
     record = await engine.run("train", {"train.ipynb": source}, roles=[role], outputs=["which"], **run_of())
     assert record.phase is Phase.SUCCEEDED, record.message
-    import sys
-
     assert Path(record.path, "outputs/main-0/which").read_text() == sys.prefix
 
 
@@ -133,3 +135,30 @@ async def test_a_working_directory_below_the_workspace(engine: Engine) -> None:
     assert record.phase is Phase.SUCCEEDED, record.message
     text = executed(record)["cells"][0]["outputs"][0]["text"]  # type: ignore[index]
     assert "".join(text).strip().endswith("work/deep/er")
+
+
+def test_an_environment_without_papermill_says_what_to_install(tmp_path: Path) -> None:
+    """The program as it travels, in a real environment that has nothing."""
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    work = tmp_path / "work"
+    for path, text in notebook_files(RunSpec(notebook="train.ipynb")).items():
+        (work / path).parent.mkdir(parents=True, exist_ok=True)
+        (work / path).write_text(text)
+    done = subprocess.run(
+        [tmp_path / "bare/bin/python", ".octopus/notebook.py"], cwd=work, capture_output=True, text=True, check=False
+    )
+    sentence = (
+        f"the environment {tmp_path}/bare has no papermill and no ipykernel; install papermill and ipykernel there, "
+        "or name another image"
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (1, sentence + "\n", "")
+    assert (work / ".octopus/message").read_text() == sentence
+
+
+async def test_an_executed_notebook_runs_again(engine: Engine) -> None:
+    """It holds injected parameters already; papermill replaces them, and cells are counted as submitted."""
+    injected = {"source": "lr = 2", "metadata": {"tags": ["injected-parameters"]}}
+    source = notebook(parameters("lr = 1"), injected, "assert lr == 3", "1 / 0")
+    record = await engine.run("again", {"train.ipynb": source}, **run_of(lr=3))
+    assert "cell 4 of train.ipynb failed: ZeroDivisionError: division by zero" in record.message
+    assert cells_of(record) == [(0, "completed"), (-1, "completed"), (2, "completed"), (3, "failed")]
