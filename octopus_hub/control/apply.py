@@ -113,6 +113,8 @@ class Apply:
             return
         namespaces = {taskset.metadata.namespace for taskset in (await self._backend.listing()).tasksets}
         self.ledger = rebuild([each for name in namespaces for each in await self._backend.list_records(name)])
+        if self.ledger.charged:
+            await self._backend.put_ledger(LEDGER, store(self.ledger))
 
     def fence(self) -> None:
         """Refuse to go on once a later controller has begun; raises Replaced. Before every effect."""

@@ -1,6 +1,6 @@
 """Accounts per (queue, user): what was used up to when. Rebuilt from run records, so a crash loses nothing.
 
-Seconds are wall seconds of an attempt from its start to its end, multiplied by what it held.
+Seconds are wall seconds of an attempt from the start of its first task to its end, multiplied by what it held.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def charge(ledger: Ledger, record: Record) -> Ledger:
     if mark in ledger.charged or record.finished_at is None:
         return ledger
     spec = msgspec.convert(record.spec, Spec)
-    seconds = max(0.0, record.finished_at - (record.started_at or record.finished_at))
+    # a record's own start is that of the TaskSet's first attempt; each attempt is charged for itself
+    begun = min((end.started_at for end in record.tasks if end.started_at is not None), default=record.started_at)
+    seconds = max(0.0, record.finished_at - begun) if begun is not None else 0.0
     key = f"{spec.queue}/{record.owner}"
     account = ledger.accounts.get(key, Account())
     devices = dict(account.device_seconds)

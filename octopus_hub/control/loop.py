@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 WORKERS = 64  # of which many may wait for slow hooks or disks at once
 STATUS_SECONDS = 1.0  # least time between writes of counts alone
 BOARD_SECONDS = 1.0
+SHORTEST_SECONDS = 0.01  # less would be a busy loop
 CONFLICT_SECONDS = 1.0  # after a conflict, should the watch bring nothing
 EXPECTATION_SECONDS = 30.0  # unseen after this, list again
 RESYNC_SECONDS = 60.0  # all is listed again this often, should a change have been lost
@@ -231,7 +232,7 @@ class Controller:
             self._waiting.leave(admission.uid)
             self._queue.add(admission.uid)
         if plan.wake_at is not None:
-            self._wake_schedule(max(0.01, plan.wake_at - now))
+            self._wake_schedule(max(SHORTEST_SECONDS, plan.wake_at - now))
         await self._write_boards(plan.waits, withheld, now)
 
     def _wake_schedule(self, delay_seconds: float) -> None:
@@ -249,7 +250,7 @@ class Controller:
         since = moment - self._boards_at
         waiting = self._waiting.tasksets()
         if since < BOARD_SECONDS and waiting:
-            self._wake_schedule(BOARD_SECONDS - since)
+            self._wake_schedule(max(SHORTEST_SECONDS, BOARD_SECONDS - since))
             return
         names = set(self.cache.queues) | set(self.cache.boards)
         for name, board in boards(waiting, waits, withheld, names, now).items():
@@ -295,7 +296,7 @@ class Controller:
         if step.status != taskset.status and self._may_write(taskset, step.status):
             taskset = await self._write(taskset, step.status)
         if step.wake_at is not None:
-            self._queue.add_after(uid, max(0.01, step.wake_at - now))
+            self._queue.add_after(uid, max(SHORTEST_SECONDS, step.wake_at - now))
         for action in step.actions:
             try:
                 await self._apply.carry_out(taskset, action)
@@ -328,7 +329,7 @@ class Controller:
         since = asyncio.get_running_loop().time() - last
         if since >= STATUS_SECONDS:
             return True
-        self._queue.add_after(taskset.metadata.uid, STATUS_SECONDS - since)
+        self._queue.add_after(taskset.metadata.uid, max(SHORTEST_SECONDS, STATUS_SECONDS - since))
         return False
 
     async def _creation_failed(self, taskset: TaskSet, action: act.CreateTasks, error: OctopusError) -> None:

@@ -207,6 +207,7 @@ def _keep_house(draft: Draft) -> None:
     """Records of attempts that are over; rows nobody needs any more."""
     attempt, recorded = draft.get("attempt"), draft.get("recorded_attempt")
     over = draft.attempt_over or draft.phase.terminal or draft.phase.waiting or draft.phase is Phase.ADMITTED
+    over = over and attempt <= draft.old.attempt  # one that begins in this step is not over
     if recorded < (attempt if over else attempt - 1) and (draft.phase.terminal is False or not draft.rows.alive):
         draft.do(WriteRecord(recorded + 1))
     if draft.rows.strays:

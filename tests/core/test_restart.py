@@ -100,6 +100,7 @@ def test_scope_gang_begins_a_new_attempt_after_all_are_gone() -> None:
     world.now = step.wake_at
     step = world.step()
     assert (step.status.phase, step.status.attempt) == (Phase.STARTING, 2)
+    assert not [each for each in step.actions if isinstance(each, act.WriteRecord)], "attempt 2 is not over"
     assert created(step) == (act.Member("ps", 0, 2), act.Member("worker", 0, 2), act.Member("worker", 1, 2))
     assert step.status.placement == world.taskset.status.placement
     assert step.status.placement, "the place is kept"
