@@ -67,9 +67,9 @@ class Product:
         self.process: subprocess.Popen[bytes]
 
     # --- octopus up
-    def start(self, *options: str) -> None:
+    def start(self, *options: str, port: int = 0) -> None:
         """Start ``octopus up`` and wait for its block."""
-        self.launch("--port", "0", "--root-dir", str(self.root), *self.options, *options)
+        self.launch("--port", str(port), "--root-dir", str(self.root), *self.options, *options)
         until(lambda: "  stop " in self.output() or self.process.poll() is not None, "octopus up is ready")
         assert self.process.poll() is None, self.output()
 
