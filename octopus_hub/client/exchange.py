@@ -96,7 +96,7 @@ Steps = Generator[Call[Any] | Pause, Answer | Lost | None, Answer]
 
 def exchange(call: Call[Any], connection: Connection, jitter: Callable[[], float]) -> Steps:
     """Yield what to do, take what came of it, return the successful answer; raises OctopusError."""
-    tried = 0
+    tried = unsent = 0  # of these, the last ones that found nobody
     perhaps_done = False  # an earlier try may have reached the service
     while True:
         outcome = yield call
@@ -106,7 +106,8 @@ def exchange(call: Call[Any], connection: Connection, jitter: Callable[[], float
         if perhaps_done and call.method == "DELETE" and isinstance(outcome, Answer) and outcome.status == 404:
             return Answer(204, outcome.headers)  # that try has deleted it
         perhaps_done |= isinstance(outcome, Lost) and outcome.sent
-        delay = _delay_before_retry(call, outcome, tried, jitter)
+        unsent = unsent + 1 if isinstance(outcome, Lost) and not outcome.sent else 0
+        delay = None if unsent >= CONNECT_TRIES else _delay_before_retry(call, outcome, tried, jitter)
         if delay is None:
             if isinstance(outcome, Answer):
                 raise error_of(outcome, connection)
@@ -153,9 +154,11 @@ def _delay_before_retry(
     call: Call[Any], outcome: Answer | Lost | None, tried: int, jitter: Callable[[], float]
 ) -> float | None:
     back_off = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** (tried - 1)) * (0.5 + jitter())
+    if tried >= TRIES:
+        return None
     if isinstance(outcome, Lost) and not outcome.sent:
-        return back_off if tried < CONNECT_TRIES else None
-    if not call.safe or tried >= TRIES:
+        return back_off
+    if not call.safe:
         return None
     if isinstance(outcome, Answer):
         if outcome.status not in RETRIED_STATUS:

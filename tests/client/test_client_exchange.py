@@ -67,6 +67,8 @@ def play(
         pytest.param(SAFE, [answer(503), answer(502), OK], [0.2, 0.4], Answer, id="a service that restarts"),
         pytest.param(SAFE, [MAYBE_SENT], [0.2, 0.4, 0.8, 1.6], Unavailable, id="five tries, then told"),
         pytest.param(SAFE, [NEVER_SENT], [0.2, 0.4], Unavailable, id="nobody listens: three tries, then told"),
+        pytest.param(SAFE, [MAYBE_SENT, MAYBE_SENT, NEVER_SENT, OK], [0.2, 0.4, 0.8], Answer, id="gone for a moment"),
+        pytest.param(SAFE, [MAYBE_SENT, NEVER_SENT], [0.2, 0.4, 0.8], Unavailable, id="and then for good"),
         pytest.param(SAFE, [answer(500)], [], OctopusError, id="a fault of the service is not repeated"),
         pytest.param(SAFE, [answer(404)], [], NotFound, id="a refusal is final"),
         pytest.param(SAFE, [answer(409)], [], Conflict, id="a conflict is final"),
