@@ -1,4 +1,4 @@
-"""A client whose stream a test feeds, for the threads of a kernel. The real client is tried in test_widgets_kernel.py."""
+"""A client whose stream a test feeds, for the threads of a kernel. The real client is tried in test_widget_kernel.py."""
 
 from __future__ import annotations
 

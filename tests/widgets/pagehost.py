@@ -91,6 +91,8 @@ class Host:
         self.light = True
         self.jupyter = True
         self.errors: list[str] = []
+        self.pings = 0
+        self.deaf = False  # a connection that is gone without either side knowing
         self.port = 0
 
     def begin_with(self, frame: Frame) -> None:
@@ -147,6 +149,13 @@ class Socket(WebSocketHandler):
         self.host.opened += 1
         for message in self.host.first:
             self.write_message(json.dumps(message))
+
+    def on_message(self, message: str | bytes) -> None:
+        """Answer a ping, as the extension does."""
+        assert json.loads(message) == {"type": "ping"}
+        self.host.pings += 1
+        if not self.host.deaf:
+            self.write_message('{"type":"pong"}')
 
     def on_close(self) -> None:
         """Forget it."""

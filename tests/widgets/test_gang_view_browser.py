@@ -102,6 +102,21 @@ async def test_reconnects_with_what_was_known_and_takes_the_new_snapshot(stack: 
     assert await page.evaluate("window.sent.some((message) => message.type === 'follow')") is False
 
 
+async def test_a_page_that_wakes_asks_whether_anyone_is_there(stack: AsyncExitStack) -> None:
+    """A pong and nothing changes; silence and it connects anew."""
+    host, page = await begin(stack)
+    host.begin_with(snapshot(gang(), tasks=rows()))
+    await host.mount(page, view(gang()))
+    await expect(page.locator(".badge")).to_have_text("live")
+    await page.evaluate("window.dispatchEvent(new Event('online'))")
+    await until(lambda: host.pings == 1)
+    host.deaf = True
+    await page.evaluate("window.dispatchEvent(new Event('online'))")
+    await until(lambda: host.opened == 2)
+    await expect(page.locator(".badge")).to_have_text("live")
+    assert host.pings == 2
+
+
 async def test_stop_is_two_presses_and_carries_the_xsrf_token(stack: AsyncExitStack) -> None:
     """One press asks, the second posts with the cookie's token; a refusal is told; Escape takes it back."""
     host, page = await begin(stack)

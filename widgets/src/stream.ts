@@ -26,6 +26,7 @@ const GRACE_MS = 5000; // a notebook that redraws a cell removes the old view be
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15000;
 const TRIES_BEFORE_UNREACHABLE = 2;
+const PONG_MS = 5000;
 const LIVE = new Set(["live", "connected", "open", "ok"]);
 
 export function sharedStream(url: string): Stream {
@@ -41,6 +42,7 @@ class PageStream implements Stream {
   private socket: WebSocket | undefined;
   private now: Link = { state: "connecting", message: "" };
   private opened = false;
+  private answered = false; // since the last ping
   private failures = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private known: Known | undefined;
@@ -72,7 +74,7 @@ class PageStream implements Stream {
 
   private take(data: string): void {
     const message = JSON.parse(data) as Frame | Notice;
-    this.opened = true;
+    this.opened = this.answered = true;
     this.failures = 0;
     if (message.type === "status") {
       const live = LIVE.has(message.state ?? "");
@@ -95,8 +97,19 @@ class PageStream implements Stream {
     this.timer = setTimeout(() => this.connect(), pause * (0.7 + 0.6 * Math.random()));
   }
 
+  // The network or the page came back: try at once, and ask an open socket whether anyone is there (a laptop that slept
+  // does not learn that its connection is gone).
   private hurry(): void {
-    if (this.timer !== undefined && this.listeners.size) this.connect();
+    if (this.timer !== undefined && this.listeners.size) return this.connect();
+    const { socket } = this;
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    this.answered = false;
+    socket.send('{"type":"ping"}');
+    setTimeout(() => {
+      if (this.answered || this.socket !== socket) return;
+      this.lost("no answer from the server");
+      socket.close();
+    }, PONG_MS);
   }
 
   private rest(): void {
