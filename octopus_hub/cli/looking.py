@@ -114,7 +114,7 @@ def description(view: TaskSetView, now: float, nodes: Sequence[NodeUse] = ()) ->
         ("Owner", meta.owner if meta.owner != meta.namespace else ""),
         ("Labels", ", ".join(f"{key}={value}" for key, value in sorted(meta.labels.items()))),
         ("Phase", phase),
-        ("Message", status.message if waits is None else ""),
+        ("Message", jobtext.one_line(status.message) if waits is None else ""),
         ("Queue", taskset.spec.queue),
         ("Priority", taskset.spec.priority),
         ("Framework", taskset.spec.framework),

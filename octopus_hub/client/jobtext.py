@@ -12,11 +12,12 @@ from datetime import datetime
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.answers import TaskSetView
 from octopus_hub.model.status import QueuePlace, Status, TimelineEntry
-from octopus_hub.model.task import Task
+from octopus_hub.model.task import Task, TaskState
 from octopus_hub.model.taskset import Role, TaskSet
 
 SHOWN_TASKS = 50
 COMMAND_WIDTH = 60
+STOPPED = "Stopped"  # a task that we ended has not failed
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
@@ -31,7 +32,7 @@ class Text(str):
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
     """Return rows aligned under a header; control characters of cells are blanked."""
-    table = [list(header), *([cell.translate(_CONTROL) for cell in row] for row in rows)]
+    table = [list(header), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[number]) for row in table) for number in range(len(header))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table)
     return "\n".join(indent + line for line in lines)
@@ -44,12 +45,12 @@ def summary(view: TaskSetView, now: float) -> str:
     if view.queue_place is not None and status.phase.waiting:
         parts.append("  " + waiting(view.queue_place))
     elif status.message:
-        parts.append("  " + status.message)
+        parts.append("  " + one_line(status.message))
     if view.tasks:
         parts.append(task_table(view.tasks, now))
     elif taskset.spec.roles:
         parts.append(role_table(taskset))
-    parts += [f"  {line}" for line in exceptional(status)]
+    parts += [f"  {line}" for line in exceptional(status, but=status.message)]
     if status.record:
         parts.append(f"  record: {status.record}")
     return "\n".join(parts)
@@ -69,9 +70,8 @@ def headline(taskset: TaskSet, now: float) -> str:
 
 def waiting(place: QueuePlace) -> str:
     """Return why it waits, in numbers."""
-    text = (
-        f"place {place.place} in its queue: {place.message}" if place.place else place.message
-    )  # 0: does not queue yet
+    message = one_line(place.message)
+    text = f"place {place.place} in its queue: {message}" if place.place else message  # 0: it does not queue yet
     if place.estimate_seconds is not None:
         basis = f" ({place.basis})" if place.basis else ""
         text += f"; about {duration(place.estimate_seconds)} more{basis}"
@@ -100,7 +100,7 @@ def task_table(tasks: Sequence[Task], now: float) -> str:
 def exceptional(status: Status, but: str = "") -> list[str]:
     """Return a line for each task that is worth a word, without one that the sentence ``but`` has told already."""
     return [
-        f"{role.name} {task.index}: {task.cause or task.state}" + (f"; {task.advice}" if task.advice else "")
+        one_line(f"{role.name} {task.index}: {task.cause or task.state}" + (f"; {task.advice}" if task.advice else ""))
         for role in status.roles
         for task in role.exceptional
         if not (task.cause and f"{role.name} {task.index} " in but and task.cause in but)
@@ -126,9 +126,8 @@ def because(entry: TimelineEntry) -> str:
 def why_failed(view: TaskSetView) -> str:
     """Return one sentence or a few lines about an end that was no success."""
     status = view.taskset.status
-    lines = [
-        f"{view.taskset.name} {status.phase.value.lower()}: {status.message or status.reason or 'no reason given'}"
-    ]
+    why = one_line(status.message) or status.reason or "no reason given"
+    lines = [f"{view.taskset.name} {status.phase.value.lower()}: {why}"]
     lines += [f"  {line}" for line in exceptional(status, but=lines[0])]
     return "\n".join(lines)
 
@@ -187,6 +186,11 @@ def age_seconds(taskset: TaskSet, now: float) -> float:
     return now - taskset.metadata.created_at if taskset.metadata.created_at else 0.0
 
 
+def one_line(text: str) -> str:
+    """Return a text in which nothing writes elsewhere on a terminal: control characters become blanks."""
+    return text.translate(_CONTROL)
+
+
 def cut(text: str, width: int) -> str:
     """Return a text, cut to a width."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
@@ -201,11 +205,14 @@ def _task_row(task: Task, now: float) -> tuple[str, ...]:
     time = duration((task.finished_at or now) - task.started_at) if task.started_at else ""
     memory = task.usage.memory_bytes or task.usage.peak_memory_bytes
     number = str(task.index) if task.attempt == 1 else f"{task.index} (attempt {task.attempt})"
-    note = _note(task)
-    return task.role, number, task.state.value, task.node, devices, time, size(memory) if memory else "", note
+    stopped = task.state is TaskState.FAILED and task.end_reason == STOPPED
+    state = STOPPED if stopped else task.state.value
+    return task.role, number, state, task.node, devices, time, size(memory) if memory else "", _note(task)
 
 
 def _note(task: Task) -> str:
+    if task.end_reason == STOPPED:
+        return task.message
     if task.end_reason or task.signal is not None or task.exit_code:
         words = [task.end_reason, f"signal {task.signal}" if task.signal is not None else ""]
         if task.exit_code and task.signal is None:
