@@ -56,6 +56,7 @@ class Image(ApiStruct, frozen=True, kw_only=True):
     environment: Environment = Environment()
 
 
+MAX_OUTPUT_FILES = 10_000  # collected of one task
 Beside = Callable[[Record], Mapping[str, bytes]]  # further files of a record's folder by relative path; may block
 
 
@@ -135,7 +136,10 @@ class Backend(Protocol):
         """Yield the kept log from byte ``offset`` on (-n: the last n bytes); with ``follow`` until the task ends."""
 
     async def collect_outputs(self, namespace: str, task: str, patterns: Sequence[str]) -> list[OutputFile]:
-        """Store the ended task's files that match as blobs; paths are relative, links leaving the folder are skipped."""
+        """Store the ended task's files that match as blobs, at most :data:`MAX_OUTPUT_FILES` of them.
+
+        Paths are relative, links are skipped. Raises OctopusError for what can't be read.
+        """
 
     # --- images, blobs, secrets
     async def resolve_image(self, name: str) -> Image:

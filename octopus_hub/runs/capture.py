@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from octopus_hub.backends.base import Backend
+from octopus_hub.backends.base import MAX_OUTPUT_FILES, Backend
 from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.record import Cell, Environment, OutputFile
 from octopus_hub.model.task import Task
@@ -83,6 +84,10 @@ async def _left_by(backend: Backend, taskset: TaskSet, task: Task, found: Captur
         return
     try:
         files = await backend.collect_outputs(task.namespace, task.name, [*taskset.spec.outputs, *ledger])
+        if len(files) >= MAX_OUTPUT_FILES:
+            found.problems.append(
+                f"Of {task.role} {task.index} the first {MAX_OUTPUT_FILES} output files were kept; pack many into one."
+            )
         for file in files:
             if ledger and file.path == LEDGER_FILE:
                 content = await asyncio.to_thread(_head, await backend.blob_path(file.digest))
@@ -115,14 +120,21 @@ def read_cells(content: bytes) -> list[Cell]:
             entry = json.loads(line)
             index, started = int(entry["index"]), float(entry["started"])
             ended = float(entry["ended"]) if "ended" in entry else None
-            status = str(entry["status"])[:40] if ended is not None else "interrupted"
-            error = str(entry.get("error", ""))[:500]
+            status = _text(entry["status"], 40) if ended is not None else "interrupted"
+            error = _text(entry.get("error", ""), 500)
+            if index >= MOST_CELLS * 100 or not all(map(math.isfinite, (started, ended or 0.0))):
+                continue  # no JSON could hold them
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
             continue
         cells[index, started] = Cell(index=index, status=status, started_at=started, ended_at=ended, error=error)
         if len(cells) >= MOST_CELLS:
             break
     return list(cells.values())
+
+
+def _text(value: Any, most: int) -> str:
+    """Return a text that JSON can hold, whatever user code wrote."""
+    return str(value)[:most].encode(errors="replace").decode()
 
 
 def _writable(name: str) -> bool:

@@ -251,9 +251,10 @@ class LocalBackend:
     async def collect_outputs(self, namespace: str, task: str, patterns: Sequence[str]) -> list[OutputFile]:
         """Store the files that match as blobs."""
         found: list[OutputFile] = []
+        owner = self._runner.owner(namespace, task)
         for relative, path in await self._runner.collect(namespace, task, patterns):
             try:
-                digest, size = await asyncio.to_thread(self._blobs.put_file, path)
+                digest, size = await asyncio.to_thread(self._blobs.put_file, path, owner)
             except FileNotFoundError:  # gone, or replaced by a link, since it was found
                 continue
             found.append(OutputFile(path=relative, digest=digest, size=size))

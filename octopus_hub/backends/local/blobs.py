@@ -6,18 +6,21 @@ Knows nothing of what refers to a blob; whoever collects garbage says what is ke
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from pathlib import Path
 
 from octopus_hub.backends.local.statefolder import disk_full
-from octopus_hub.model.errors import InvalidSpec, NotFound, TooLarge
+from octopus_hub.model.errors import InvalidSpec, NotFound, StateError, TooLarge
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_AS_IT_IS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # no link, no waiting for a pipe
 _COPY_BYTES = 1 << 20
 YOUNG_SECONDS = 3600.0  # a blob may be uploaded well before the TaskSet that names it
 
@@ -52,15 +55,22 @@ class Blobs:
                 _write(fd, chunk)
             return self._keep(path, fd, f"sha256:{sha.hexdigest()}", digest)
 
-    def put_file(self, source: Path) -> tuple[str, int]:
-        """Store a file's content and return (digest, size); links are not followed."""
-        origin = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(origin, "rb") as file, self._temporary() as (path, fd):
+    def put_file(self, source: Path, owner: int | None = None) -> tuple[str, int]:
+        """Store a file's content and return (digest, size); raises FileNotFoundError for a link or another's file.
+
+        With ``owner`` the file that was opened must be that account's: whoever owns the folders above could have put
+        links in their place since the file was found, and we may be root.
+        """
+        with open(_opened(source, owner), "rb") as file, self._temporary() as (path, fd):
             sha, size = hashlib.sha256(), 0
             while chunk := file.read(_COPY_BYTES):
                 size += len(chunk)
                 sha.update(chunk)
-                _write(fd, chunk)
+                if chunk.count(0) == len(chunk):
+                    os.lseek(fd, len(chunk), os.SEEK_CUR)  # a hole stays a hole: a sparse file can't fill the disk
+                else:
+                    _write(fd, chunk)
+            os.ftruncate(fd, size)
             return self._keep(path, fd, f"sha256:{sha.hexdigest()}", None), size
 
     def path(self, digest: str) -> Path:
@@ -120,6 +130,25 @@ def check(digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
         raise NotFound(f"{digest[:100]!r} is not a digest; one reads sha256: and 64 hexadecimal digits")
     return digest
+
+
+def _opened(source: Path, owner: int | None) -> int:
+    """Open a file that a task has left; raises FileNotFoundError for what is none, StateError where it can't be read."""
+    try:
+        try:
+            fd = os.open(source, _AS_IT_IS)
+        except PermissionError:
+            os.chmod(source, 0o400)  # its owner, who we are, has taken his own right to read it
+            fd = os.open(source, _AS_IT_IS)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOENT, errno.ENOTDIR):
+            raise FileNotFoundError(source) from None
+        raise StateError(f"the output {source.name} can't be read: {os.strerror(error.errno or 0).lower()}") from error
+    facts = os.fstat(fd)
+    if not stat.S_ISREG(facts.st_mode) or owner not in (None, facts.st_uid):
+        os.close(fd)
+        raise FileNotFoundError(source)
+    return fd
 
 
 def _write(fd: int, data: bytes) -> None:

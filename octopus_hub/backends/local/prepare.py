@@ -118,8 +118,10 @@ def prepare(layout: Layout, item: Prepared) -> subprocess.Popen[bytes]:
     for part in (folder.parent.parent, folder.parent, folder):
         part.mkdir(parents=True, exist_ok=True, mode=passage)
     work = folder / "work"
+    for part in (work, folder / "tmp", folder / "volumes"):  # begun by an engine that died, and maybe given away
+        shutil.rmtree(part, ignore_errors=True)
     for part in (work, folder / "tmp"):
-        part.mkdir(exist_ok=True, mode=0o700)
+        part.mkdir(mode=0o700)
     if spec.workspace:
         workspace.unpack(layout.blob_path(spec.workspace), work)
     write_files(spec, work)
@@ -252,11 +254,15 @@ def own_account() -> Account:
 
 
 def give_away(account: Account, *folders: Path) -> None:
-    """Make the folders and all in them the account's."""
+    """Make the folders and all in them the account's.
+
+    From the leaves up: until its top folder is given away nobody but us can reach into it, so no link can take the
+    place of what we are about to give.
+    """
     for top in folders:
         if not top.is_dir():
             continue
-        shutil.chown(top, account.uid, account.gid)
-        for here, names, files in os.walk(top):
+        for here, names, files in os.walk(top, topdown=False):
             for name in (*names, *files):
                 os.chown(os.path.join(here, name), account.uid, account.gid, follow_symlinks=False)
+        shutil.chown(top, account.uid, account.gid)

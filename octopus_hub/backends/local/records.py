@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -159,8 +161,13 @@ class Records:
     def _place_outputs(self, record: Record, folder: Path) -> None:
         for output in record.outputs:
             target = folder.joinpath(*map(safe_part, output.path.split("/")))
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _link(self._blob_path(output.digest), target)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _link(self._blob_path(output.digest), target)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                _log.warning("%s of %s is kept by its digest only: its path is too long", output.path, record.name)
 
     def _place_workspace(self, record: Record, target: Path) -> None:
         """Put the code beside the record, so that the folder alone can run again; a pruned one is no reason to fail."""
@@ -174,7 +181,7 @@ class Records:
                 continue
             target = folder.joinpath(*map(safe_part, task.log.split("/")))
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = target.with_name(target.name[:200] + ".new")
+            temporary = _beside(target)
             written = 0
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 async for chunk in self._read_log(record.namespace, task.name):
@@ -186,7 +193,7 @@ class Records:
 
 def _link(source: Path, target: Path) -> None:
     """Put a blob's file at another place, too."""
-    temporary = target.with_name(target.name[:200] + ".new")
+    temporary = _beside(target)
     temporary.unlink(missing_ok=True)
     try:
         os.link(source, temporary)  # blobs are read-only, so one copy does for both
@@ -198,12 +205,17 @@ def _link(source: Path, target: Path) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file, durable, readable by its owner only."""
-    temporary = path.with_name(path.name + ".new")
+    temporary = _beside(path)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _beside(target: Path) -> Path:
+    """Return a name for the file until it is whole: always the same one, and short where the target's is not."""
+    return target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.new")
 
 
 def _uid(path: Path) -> str:

@@ -207,6 +207,11 @@ class Runner:
             return []
         return await asyncio.to_thread(outputs.collect, folder / "work", list(patterns))
 
+    def owner(self, namespace: str, task_name: str) -> int | None:
+        """Return the account that the task's work folder belongs to."""
+        folder = self._layout.find(namespace, task_name)
+        return None if folder is None else outputs.owner_of(folder / "work")
+
     async def forget(self, namespace: str, taskset: str) -> None:
         """Remove the folders of a TaskSet's tasks (all ended)."""
         folder = self._layout.taskset_folder(namespace, taskset)
@@ -284,6 +289,7 @@ class Runner:
         self._observe(live)
         if not self._known(live):
             return
+        live.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # user code may have removed it
         with process.folder_lock(live.folder) as free:
             if not free:  # a parent that is ending, or one we have not seen yet
                 await asyncio.sleep(0.2)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
-from octopus_hub.backends.local.outputs import last_metrics
+from octopus_hub.backends.local.outputs import last_metrics, plain_file
 from octopus_hub.backends.local.prepare import METRICS
 from octopus_hub.model.task import Task, TaskState, Usage
 
@@ -72,17 +71,10 @@ def ending(folder: Path, task: Task, end: dict[str, Any], now: float) -> dict[st
 
 def said(path: Path) -> str:
     """Return what a failed task says about its own end: the first line of a file that it wrote, "" if there is none."""
-    try:
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)  # user code's, too
-        try:
-            fd = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        finally:
-            os.close(folder)
-    except OSError:
+    file = plain_file(path)
+    if file is None:
         return ""
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
+    with file:
         lines = file.read(MESSAGE_BYTES).decode(errors="replace").strip().splitlines()
     return "".join(sign if sign.isprintable() else " " for sign in lines[0]) if lines else ""
 
