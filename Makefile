@@ -9,7 +9,7 @@ PROXY := $(VENV)/.proxy
 BUNDLE := widgets/octopus_widgets/static/.stamp
 PATHS := octopus_hub widgets extension tests examples bench tools setup.py
 
-.PHONY: help run test lint types generate verify docs bench clean
+.PHONY: help run test lint types generate verify bench clean
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -35,7 +35,7 @@ verify: $(STAMP) ## Fail when a generated file differs from its source
 	@$(BIN)/python tools/generate.py --check
 
 bench: $(STAMP) ## Measure; tables to the screen, JSON to bench/results/
-	@for file in bench/*.py; do case $$file in */facts.py) ;; *) $(BIN)/python $$file || exit 1;; esac; done
+	@for file in bench/*.py; do name=$${file#bench/}; case $$name in facts.py) ;; *) $(BIN)/python -m bench.$${name%.py} || exit 1;; esac; done
 
 clean: ## Remove what was built (state folders stay)
 	rm -rf $(VENV) .build build dist *.egg-info widgets/node_modules widgets/octopus_widgets/static

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.product import Product, until
 from tests.widgets.pagehost import CHROMIUM, chromium
@@ -38,7 +38,7 @@ async def browser() -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def logged_in(browser: Browser, product: Product) -> AsyncIterator[Page]:
     """Give a page of the hub whose user has logged in by the form."""
-    context = await browser.new_context(viewport={"width": 1180, "height": 900})
+    context = await browser.new_context(viewport={"width": 1180, "height": 1060})
     context.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     page = await context.new_page()
@@ -81,10 +81,10 @@ def notebook(product: Product, name: str, *cells: str) -> str:
     return name
 
 
-async def picture(page: Page, name: str) -> None:
+async def picture(what: Page | Locator, name: str) -> None:
     if PICTURES:
         Path(PICTURES).mkdir(parents=True, exist_ok=True)
-        await page.screenshot(path=Path(PICTURES) / f"{name}.png")
+        await what.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
 async def test_from_the_log_in_form_to_the_record(browser: Browser, product: Product) -> None:
@@ -94,16 +94,17 @@ async def test_from_the_log_in_form_to_the_record(browser: Browser, product: Pro
         await run_next_cell(page)
         await page.locator(".octopus-gang .phase").wait_for()
         await expect(page.locator(".octopus-gang .phase")).to_have_text("Running")
+        await expect(page.locator(".octopus-gang button.card", has_text="loss")).to_have_count(3)
         await expect(page.locator(".octopus-gang .badge")).to_have_text("live")
         await expect(page.locator(".octopus-gang button.card")).to_have_count(4)
-        await picture(page, "gang-view")
+        await picture(page, "notebook")
+        await picture(page.locator(".jp-OutputArea", has=page.locator(".octopus-gang")).first, "gang-view")
         for _ in range(5):
             await run_next_cell(page)
         await expect(page.locator(".octopus-gang .phase")).to_have_text("Succeeded")
         await expect(page.locator(".jp-OutputArea-output", has_text="test accuracy").last).to_be_visible()
         said = page.locator(".jp-OutputArea-output", has_text="record /").last
         await expect(said).to_be_visible()
-        await picture(page, "quickstart")
         where = (await said.inner_text()).rsplit("record ", 1)[1].strip()
         assert (Path(where) / "record.json").is_file()
 
@@ -151,7 +152,7 @@ async def test_a_waiting_gang_says_why_in_numbers(browser: Browser, product: Pro
         await expect(page.locator(".octopus-gang .phase")).to_have_text("Queued")
         await expect(page.locator(".octopus-gang .waiting")).to_contain_text("Place 1 in queue default")
         await expect(page.locator(".octopus-gang .waiting li.short")).to_have_text("virtualneeds 4, free 0")
-        await picture(page, "waiting")
+        await picture(page.locator(".jp-OutputArea", has=page.locator(".octopus-gang")).first, "waiting")
         client.stop("all")
         await expect(page.locator(".octopus-gang .phase")).to_have_text("Succeeded")
         await expect(page.locator(".octopus-gang .waiting")).to_be_hidden()

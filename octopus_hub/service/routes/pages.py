@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 from jupyterhub.services.auth import HubOAuthCallbackHandler
@@ -15,10 +17,26 @@ from octopus_hub.service.handler import ApiHandler
 from octopus_hub.service.views import place_for
 
 MOST_ROWS = 500
+_STYLE = """
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
+body { max-width: 64rem; margin: 2.5rem auto; padding: 0 1.5rem; }
+h1 { font-size: 1.4rem; } table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .5rem .75rem; border-bottom: 1px solid #8884; vertical-align: top; }
+th { font-weight: 600; font-size: .85rem; opacity: .7; } td:first-child { font-weight: 600; } p { opacity: .7; }
+"""
+_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ]
+)
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>TaskSets of {user}</title></head>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>TaskSets of {user}</title><style>{style}</style></head>
 <body><h1>TaskSets of {user}</h1>
-<table border="1" cellpadding="4"><thead><tr><th>Name</th><th>Phase</th><th>Queue</th><th>Tasks</th><th>Message</th></tr></thead>
+<table><thead><tr><th>Name</th><th>Phase</th><th>Queue</th><th>Tasks</th><th>Message</th></tr></thead>
 <tbody>{rows}</tbody></table>
 <p>{note}</p></body></html>
 """
@@ -50,7 +68,9 @@ class StatusPage(ApiHandler):
         mine.sort(key=lambda taskset: -taskset.metadata.created_at)
         note = f"The newest {MOST_ROWS} of {len(mine)}." if len(mine) > MOST_ROWS else ""
         rows = "".join(self._row(taskset) for taskset in mine[:MOST_ROWS])
-        page = _PAGE.format(user=xhtml_escape(self.who.user), rows=rows, note=note or "Reload the page to look again.")
+        note = note or "Reload the page to look again."
+        page = _PAGE.format(style=_STYLE, user=xhtml_escape(self.who.user), rows=rows, note=note)
+        self.set_header("Content-Security-Policy", _POLICY)
         self.answer(page.encode(), media_type="text/html; charset=utf-8")
 
     def _row(self, taskset: TaskSet) -> str:
