@@ -18,7 +18,8 @@ from octopus_hub.client import inputs
 from octopus_hub.client.archive import Archive
 from octopus_hub.client.gitstate import git_state
 from octopus_hub.client.paths import expanded
-from octopus_hub.model.errors import OctopusError
+from octopus_hub.model.errors import InvalidSpec, OctopusError
+from octopus_hub.model.problems import kind_of
 from octopus_hub.model.taskset import TaskSet, Workspace
 
 
@@ -58,10 +59,20 @@ class _Sink(Protocol):
 
 def prepare(taskset: TaskSet | Mapping[str, Any], workspace: str | os.PathLike[str] | None) -> Submission:
     """Check a TaskSet, hash its inputs, pack its workspace; raises InvalidSpec with every problem, TooLarge."""
-    checked = TaskSet.parse(taskset.to_dict() if isinstance(taskset, TaskSet) else taskset)
+    checked = TaskSet.parse(_document(taskset))
     hashed, notices = inputs.with_digests(checked.spec.inputs, expanded(workspace or "."))
     done = _pack(_with(checked, inputs=hashed), workspace)
     return Submission(done.taskset, done.archive, [*notices, *done.notices])
+
+
+def _document(taskset: TaskSet | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(taskset, TaskSet):
+        return taskset.to_dict()
+    if isinstance(taskset, Mapping):
+        return taskset
+    given = f"a {type(taskset).__name__}" if isinstance(taskset, msgspec.Struct) else kind_of(taskset)
+    hint = "; a file is submitted by the command `octopus submit FILE`" if isinstance(taskset, str) else ""
+    raise InvalidSpec(f'a TaskSet is submitted, not {given}: TaskSet("name", roles=[Role(...)]){hint}')
 
 
 def _pack(checked: TaskSet, workspace: str | os.PathLike[str] | None) -> Submission:
