@@ -65,7 +65,7 @@ def prepare(taskset: TaskSet | Mapping[str, Any], workspace: str | os.PathLike[s
     return Submission(done.taskset, done.archive, [*notices, *done.notices])
 
 
-def _document(taskset: TaskSet | Mapping[str, Any]) -> Mapping[str, Any]:
+def _document(taskset: Any) -> Mapping[str, Any]:
     if isinstance(taskset, TaskSet):
         return taskset.to_dict()
     if isinstance(taskset, Mapping):

@@ -44,6 +44,18 @@ class OctopusError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def _render_traceback_(self) -> list[str]:
+        """What notebooks show (IPython asks for it): the sentence and the caller's own line, not our frames."""
+        where, step = "", self.__traceback__
+        while step is not None:
+            frame, line = step.tb_frame, step.tb_lineno
+            if not str(frame.f_globals.get("__name__", "")).startswith(("octopus_", "IPython")):
+                file = frame.f_code.co_filename
+                cell = "ipykernel" in file or file.startswith("<")
+                where = f"line {line} of the cell" if cell else f"{file}, line {line}"
+            step = step.tb_next
+        return [f"{type(self).__name__}: {self}", *([f"  ({where})"] if where else [])]
+
 
 class InvalidSpec(OctopusError):
     """A document that can't be accepted; ``problems`` lists every error found, each ``path: what``."""

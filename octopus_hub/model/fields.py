@@ -58,11 +58,12 @@ class Table:
     key: Text
     value: Shape
     most: int = MOST_ITEMS
+    what: str = "a mapping of names to values"
 
     def read(self, value: Any, path: str, problems: Problems) -> Any:
         """Return the entries that can be read."""
         if not isinstance(value, Mapping):
-            problems.add(path, f"needs a mapping of names to values, not {kind_of(value)}")
+            problems.add(path, f"needs {self.what}, not {kind_of(value)}")
             return BAD
         if len(value) > self.most:
             problems.add(path, f"has {len(value)} entries, at most {self.most} are possible")

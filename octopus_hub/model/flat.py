@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.problems import near
+
+
+class WrongArgument(InvalidSpec, TypeError):
+    """An argument of the flat form that can't be meant; a TypeError, as Python says it, and one of our errors."""
 
 
 class FlatMeta(msgspec.StructMeta):
@@ -28,11 +33,11 @@ class FlatMeta(msgspec.StructMeta):
 
 
 def known_fields(cls: type[msgspec.Struct], given: dict[str, Any], flat: Iterable[str]) -> dict[str, Any]:
-    """Return the arguments; raises TypeError with a near match for one that neither form has."""
+    """Return the arguments; raises WrongArgument with a near match for one that neither form has."""
     known = [*cls.__struct_fields__, *(name for name in flat if name not in cls.__struct_fields__)]
     for name in given:
         if name not in known:
-            raise TypeError(f"{cls.__name__} has no field {name}; {near(name, known)}")
+            raise WrongArgument(f"{cls.__name__} has no field {name}; {near(name, known)}")
     return given
 
 
@@ -46,4 +51,4 @@ def plain_value(value: Any) -> Any:
         return float(value)
     if hasattr(value, "tolist"):  # arrays, and their scalars that are no registered numbers
         return value.tolist()
-    raise TypeError(f"a TaskSet can't hold a {type(value).__name__}; give texts, numbers, lists or dictionaries")
+    raise WrongArgument(f"a TaskSet can't hold a {type(value).__name__}; give texts, numbers, lists or dictionaries")

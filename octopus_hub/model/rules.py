@@ -321,7 +321,7 @@ MORE: dict[type, More] = {
             "cpu": Amount(parse_cpu, cpu_text, 1, 10**8, "an amount of CPU, such as 2, 0.5 or 500m"),
             "memory": Amount(parse_memory, memory_text, 2**20, 2**46, "an amount of memory, such as 8Gi or 512Mi"),
             "shm": Amount(parse_memory, memory_text, 0, 2**46, "an amount of memory, such as 2Gi"),
-            "devices": Table(_KIND, Whole(0, MOST_DEVICES), 32),
+            "devices": Table(_KIND, Whole(0, MOST_DEVICES), 32, "a mapping of device types to numbers, such as gpu: 1"),
         },
         hints={
             **dict.fromkeys(_AS_DEVICES, "write devices: {gpu: 1}"),

@@ -14,7 +14,7 @@ import msgspec
 from octopus_hub.model.amounts import Amounts, total
 from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.descriptor import Descriptors
-from octopus_hub.model.flat import FlatMeta, known_fields, plain_value
+from octopus_hub.model.flat import FlatMeta, WrongArgument, known_fields, plain_value
 from octopus_hub.model.quantity import parse_cpu, parse_memory
 from octopus_hub.model.status import Status
 
@@ -305,32 +305,43 @@ _FLAT_METADATA = ("name", "labels", "annotations", "exact_name")
 
 
 def _flatten_role(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    full = _with_name(args, kwargs)
+    full = _with_name("Role", args, kwargs)
     flat = {key: full.pop(key) for key in _ROLE_RESOURCE_KEYS if key in full}
     if flat:
         if "resources" in full:
-            raise TypeError(f"give resources= or {', '.join(flat)}=, not both")
-        given: dict[str, Any] = {key: dict(flat[key]) if key == "devices" else str(flat[key]) for key in flat}
-        full["resources"] = Resources(**given)
+            raise WrongArgument(f"give resources= or {', '.join(flat)}=, not both")
+        full["resources"] = Resources(**{key: _as_given(key, value) for key, value in flat.items()})
     return known_fields(Role, full, _ROLE_RESOURCE_KEYS)
 
 
+def _as_given(key: str, value: Any) -> Any:
+    """Return a quantity as text; what is none is left to the check at submission, which says what is needed."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    quantity = key != "devices" and value is not None and not isinstance(value, list | tuple | set | bool)
+    return str(value) if quantity else value
+
+
 def _flatten_taskset(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    named = _with_name(args, kwargs)
+    named = _with_name("TaskSet", args, kwargs)
     flat = {key: named.pop(key) for key in list(named) if key in _SPEC_KEYS}
     if flat:
         if "spec" in named:
-            raise TypeError(f"give spec= or {', '.join(flat)}=, not both")
+            raise WrongArgument(f"give spec= or {', '.join(flat)}=, not both")
         named["spec"] = Spec(**flat)
     meta = {key: named.pop(key) for key in _FLAT_METADATA if key in named}
     if meta:
         if "metadata" in named:
-            raise TypeError(f"give metadata= or {', '.join(meta)}=, not both")
+            raise WrongArgument(f"give metadata= or {', '.join(meta)}=, not both")
         named["metadata"] = Metadata(**meta)
     return known_fields(TaskSet, named, (*Spec.__struct_fields__, *_FLAT_METADATA))
 
 
-def _with_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _with_name(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     if len(args) > 1:
-        raise TypeError("only the name may be given by position")
+        raise WrongArgument("only the name may be given by position")
+    if args and "name" in kwargs:
+        raise WrongArgument(f"{kind} {args[0]}: the name is given twice")
+    if not args and not kwargs.keys() & {"name", "metadata"}:
+        raise WrongArgument(f'a {kind} needs a name: {kind}("name", ...)')
     return {"name": args[0], **kwargs} if args else dict(kwargs)
