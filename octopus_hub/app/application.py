@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,13 @@ class _Strict(KVArgParseConfigLoader):
         raise Unavailable(f"octopus up has no option --{arg}; see octopus up --help")
 
 
+class _PrivateLog(logging.handlers.RotatingFileHandler):
+    """A log that only its owner reads: under separate accounts others pass through the state folder."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, self.mode, opener=lambda path, flags: os.open(path, flags, 0o600))  # type: ignore[return-value]
+
+
 class _Sentences(logging.Formatter):
     """What a terminal shows: the message, never a traceback (the log file has it)."""
 
@@ -237,7 +245,7 @@ def _log_to(file: Path, level: int | str) -> None:
     """Write everything of ours to a bounded file, warnings also to standard error."""
     own = logging.getLogger("octopus_hub")
     own.setLevel(logging.INFO)
-    kept = logging.handlers.RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=2, delay=True)
+    kept = _PrivateLog(file, maxBytes=LOG_BYTES, backupCount=2, delay=True)
     kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     shown = logging.StreamHandler()
     shown.setLevel(level)

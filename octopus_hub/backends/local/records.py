@@ -64,7 +64,8 @@ class Records:
         folder = self._folder(record)
         stored = msgspec.structs.replace(record, path=str(folder))
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for part in (folder.parent.parent.parent, folder.parent.parent, folder.parent, folder):
+                part.mkdir(exist_ok=True, mode=0o700)  # one by one: pathlib gives parents the default mode
             self._place_outputs(stored, folder / "outputs")
             await self._place_logs(stored, folder)
             self._place_workspace(stored, folder / WORKSPACE)
