@@ -19,6 +19,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
+from octopus_hub.model import jsontext
 from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError, Refused, TooLarge, Unauthenticated
 from octopus_hub.service.access import Base, Route, may, methods_of, route_of
 from octopus_hub.service.context import Service
@@ -168,8 +169,10 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
             raise InvalidSpec(f"the body can't be read: {error}", problems=[str(error)]) from None
 
     def document(self) -> dict[str, Any]:
-        """Return a JSON object; what is in it is for the model to judge."""
-        found: dict[str, Any] = self.body_as(dict[str, Any])
+        """Return a JSON object, read strictly (no key twice); what is in it is for the model to judge."""
+        found = jsontext.decode(self.body())
+        if not isinstance(found, dict):
+            raise InvalidSpec("the body is no JSON object", problems=["the body is no JSON object"])
         return found
 
     # --- query
