@@ -215,8 +215,12 @@ def _keep_house(draft: Draft) -> None:
 
 
 def _forget_strays(draft: Draft, attempt: int, recorded: int) -> None:
-    """Delete ended rows of withdrawn attempts, and recorded ones once the member has a newer row."""
-    latest = {task.identity for task in draft.rows.latest()} if attempt == draft.old.attempt else frozenset()
+    """Delete ended rows of withdrawn attempts, and recorded ones once the member has a newer row that will stay.
+
+    A row says which names were used: rows of an attempt in which no user code ran are forgotten if it is withdrawn.
+    """
+    rows = list(draft.rows.latest()) if attempt == draft.old.attempt else []
+    latest = {task.identity for task in rows} if any(started(task) for task in rows) else frozenset()
     draft.forget(
         [
             task

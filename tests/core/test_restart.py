@@ -105,7 +105,29 @@ def test_scope_gang_begins_a_new_attempt_after_all_are_gone() -> None:
     assert step.status.placement == world.taskset.status.placement
     assert step.status.placement, "the place is kept"
     world.step()
+    assert {each.gang_attempt for each in world.rows()} == {1, 2}, "the rows of an attempt that may be withdrawn may go"
+    for each in world.rows():
+        if each.state is PENDING:
+            world.set(each.name, state=BOUND)
+    world.step()
+    world.step()
     assert {each.gang_attempt for each in world.rows()} == {2}, "recorded rows are forgotten once replaced"
+
+
+def test_a_withdrawn_attempt_leaves_no_name_to_be_used_twice() -> None:
+    """A gang restart whose new attempt can't be bound: user code of the first attempt has run under its names."""
+    ran = taskset(worker("gang"), phase=Phase.STARTING)
+    ran = replace(ran, status=replace(ran.status, attempt=2, recorded_attempt=1))
+    old = rows("worker", ("failed", "failed"))
+    new = [replace(task("worker", index, PENDING, 2), gang_attempt=2) for index in range(2)]
+    world = World(ran, [*old, *new])
+    world.step()
+    world.set("job-worker-1-2", state=FAILED, end_reason="StartFailed")
+    while world.status.phase is not Phase.QUEUED:
+        world.step()
+    world.step()
+    world.admit()
+    assert created(world.step()) == (act.Member("worker", 0, 2), act.Member("worker", 1, 2))
 
 
 @pytest.mark.parametrize("scope", ["role", "gang"])
