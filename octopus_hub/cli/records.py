@@ -23,6 +23,8 @@ from octopus_hub.model.record import Record, from_json
 from octopus_hub.model.taskset import Spec
 from octopus_hub.runs.compare import compare, render
 
+MOST_BYTES = 64 << 20  # a record with tens of thousands of outputs has a few
+
 
 def replay(arguments: Namespace) -> int:
     """``octopus replay``: check what can be checked here, run it again, with ``--watch`` say what differs at the end."""
@@ -128,7 +130,11 @@ def read_record(text: str) -> Record | dict[str, Any]:
 
 def _read_file(path: Path) -> Record:
     try:
-        return from_json(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise InvalidSpec(f"it is larger than {MOST_BYTES >> 20} MiB, so it is no record")
+        return from_json(content)
     except FileNotFoundError:
         raise InvalidSpec(f"there is no {path}; give a record's folder, its record.json, or NAME[@ATTEMPT]") from None
     except OSError as error:
