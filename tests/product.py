@@ -59,6 +59,7 @@ class Product:
         self.home, self.root = folder / "home", folder / "root"
         self.state = self.home / ".local" / "state" / "octopus-hub"
         self.options = options
+        self.program = [str(BIN / "octopus")]
         kept = {name: os.environ[name] for name in ("LANG", "USER", "LOGNAME") if name in os.environ}
         self.environ = kept | {"HOME": str(self.home), "PATH": f"{BIN}:{os.environ['PATH']}", "COLUMNS": "200"}
         self.state.mkdir(parents=True, mode=0o700)
@@ -77,7 +78,7 @@ class Product:
         """Start ``octopus up`` with these options alone."""
         with (self.folder / "up.log").open("wb") as output:
             self.process = subprocess.Popen(
-                [str(BIN / "octopus"), "up", *options],
+                [*self.program, "up", *options],
                 env=self.environ | CANARIES,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
