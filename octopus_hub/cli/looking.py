@@ -144,7 +144,7 @@ def description(view: TaskSetView, now: float, nodes: Sequence[NodeUse] = ()) ->
 
 def why_waiting(place: QueuePlace, taskset: TaskSet, nodes: Sequence[NodeUse]) -> str:
     """Return why it waits: the sentence, what is left of a quota, and what it needs against what is free where."""
-    lines = [f"{'Waits:':<14}{jobtext.waiting(place)}"]
+    lines = [f"{'Waits:':<14}{jobtext.waiting(place).removeprefix('waits ')}"]
     if place.code in QUOTAS:
         lines.append(f"{'Quota left:':<14}{jobtext.amounts(place.free)} of the {jobtext.amounts(place.need)} it needs")
     if place.code == BEHIND and nodes and not shortages(taskset, nodes):
