@@ -89,6 +89,7 @@ _PARAMETER = Text("[A-Za-z_][A-Za-z0-9_]{0,254}", "a parameter's name: letters, 
 _LABEL_KEY = Text(
     f"(?:(?=.{{1,253}}/){_DOMAIN}/)?{_LABEL_PART}",
     "a label's key: letters, digits, -, _ and ., at most 63, with an optional domain before a /",
+    most=317,
 )
 _LABEL_VALUE = Text(
     f"(?:{_LABEL_PART})?", "a label's value: letters, digits, -, _ and ., at most 63, or empty", loose=True

@@ -70,7 +70,7 @@ def _container(container: Mapping[str, Any], path: str, note: Note) -> dict[str,
     taken = {"name", "image", "command", "args", "env", "resources", "volumeMounts", "ports", "workingDir"}
     unmapped(container, {*taken, "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"}, path, note)
     found = {name: container[name] for name in ("image", "command", "args") if container.get(name)}
-    if "image" in found:
+    if found.get("image", "host") != "host":
         note(
             f"{path}.image",
             f"{found['image']} is kept; on one machine an image is an environment (images: in octopus.yaml)",

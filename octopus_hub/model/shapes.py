@@ -162,9 +162,8 @@ class Number:
         return f" of {self.unit}" if self.unit else ""
 
     def _range(self) -> str:
-        return f" {'above' if self.above else 'from'} {self.least:g}{',' if self.above else ''} to {self.most:.12g}".replace(
-            ", to", ", at most"
-        )
+        least, most = f"{self.least:g}", f"{self.most:.12g}"
+        return f" above {least}, at most {most}" if self.above else f" from {least} to {most}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,13 @@ from octopus_hub.client.documents import load_documents
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.schema import KINDS, json_schema
 from octopus_hub.model.taskset import TaskSet
+from tests.model.cases import ACCEPTED, PLACES, VALUES, WHOLE
 from tests.model.documents import documents
-from tests.model.test_parse import ACCEPTED, PLACES, REFUSED, WHOLE, _values
+from tests.model.test_parse_refused import REFUSED as REFUSED_ABOVE
+from tests.model.test_parse_roles import REFUSED_ROLES
 
 SCHEMA = jsonschema.Draft202012Validator(json_schema("TaskSet"))
+REFUSED = {**REFUSED_ABOVE, **REFUSED_ROLES}
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 # What only code can say: what must agree with what, totals, amounts in texts, values that are no JSON at all.
@@ -90,7 +93,7 @@ def test_every_valid_document_is_valid_by_schema(document: dict[str, Any]) -> No
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(PLACES), _values)
+@given(st.sampled_from(PLACES), VALUES)
 def test_what_parsing_accepts_the_schema_accepts(place: tuple[Any, ...], value: Any) -> None:
     changed = json.loads(json.dumps(WHOLE))
     target = changed

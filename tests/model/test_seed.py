@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,55 +12,7 @@ from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.seed import Imported, import_seed
 from octopus_hub.model.taskset import Completion, Restart, RoleEvent, TaskSet
 
-MANUAL = """
-apiVersion: octopus.openi.pcl.cn/v1alpha1
-kind: TaskSet
-metadata:
-  name: tensorflowdemo
-spec:
-  retryPolicy:
-    retry: false
-    maxRetryCount: 1
-  roles:
-    - name: ps
-      replicas: 1
-      completionPolicy:
-        maxFailed: 1
-        minSucceeded: 1
-      retryPolicy:
-        retry: false
-        delay: 60
-        maxRetryCount: 1
-      template:
-        spec:
-          restartPolicy: Never
-          containers:
-            - name: worker
-              image: busybox
-              command: ["sh","-c","sleep 100;exit 0"]
-    - name: worker
-      replicas: 3
-      eventPolicy:
-        - event: RoleSucceeded
-          action: TaskSetSucceeded
-      completionPolicy:
-        maxFailed: 2
-        minSucceeded: 2
-      retryPolicy:
-        retry: true
-        delay: 10
-        maxRetryCount: 2
-      template:
-        spec:
-          restartPolicy: Never
-          containers:
-            - name: worker
-              image: busybox
-              command: ["sh","-c","sleep 30;exit 0"]
-              resources:
-                limits:
-                    nvidia.com/gpu: 1
-"""
+MANUAL = (Path(__file__).parent / "seed_manual.yaml").read_text()
 
 
 def seed(*roles: dict[str, Any], **spec: Any) -> dict[str, Any]:
