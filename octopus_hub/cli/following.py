@@ -19,7 +19,7 @@ from octopus_hub.client.failures import WaitTimeout
 from octopus_hub.client.job import Job
 from octopus_hub.client.jobtext import because
 from octopus_hub.client.sync import Client
-from octopus_hub.model.answers import Frame
+from octopus_hub.model.answers import Frame, TaskSetView
 from octopus_hub.model.errors import NotFound
 from octopus_hub.model.status import Phase, TimelineEntry
 from octopus_hub.model.task import Task
@@ -69,6 +69,8 @@ def logs(arguments: Namespace) -> int:
     with Client() as client:
         view = client.get(name, namespace)
         chosen = members(view.taskset, arguments.role, arguments.index)
+        if arguments.attempt is not None and not arguments.follow:
+            check_attempt(view, chosen, arguments.attempt)
         queries = [LogQuery(role, index, arguments.attempt, arguments.follow, arguments.tail) for role, index in chosen]
         if len(queries) == 1:
             for chunk in client.logs(name, queries[0], namespace):
@@ -95,6 +97,13 @@ def members(taskset: TaskSet, role: str | None, index: int | None) -> list[tuple
             f"{taskset.name} has no task {index}; the roles have {', '.join(f'{r.name} {r.count}' for r in chosen)}"
         )
     return found
+
+
+def check_attempt(view: TaskSetView, chosen: Sequence[tuple[str, int]], attempt: int) -> None:
+    """Raise NotFound for an attempt that none of these tasks has had yet; the log of such a one would just be empty."""
+    had = [task.attempt for task in view.tasks or () if task.identity in chosen]
+    if had and not 1 <= attempt <= max(had):
+        raise NotFound(f"{view.taskset.name} has no attempt {attempt} there; the last one is {max(had)}")
 
 
 LONGEST_LINE = 1 << 16
