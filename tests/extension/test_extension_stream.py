@@ -9,7 +9,9 @@ import socket
 from pathlib import Path
 
 import pytest
+from octopus_hub_extension.feed import Feed
 from octopus_hub_extension.outbox import MOST_BYTES
+from octopus_hub_extension.upstream import Upstream
 from tornado.httpclient import HTTPClientError
 
 from octopus_hub.service.settings import ServiceSettings
@@ -137,6 +139,46 @@ async def test_pages_hear_why_there_is_nothing_and_then_that_there_is(
         (state / "client.json").write_text(json.dumps({"url": url, "token": SERVER_TOKEN, "user": "alice"}))
         await page.until_named("there")
         await page.until("status", state="live")
+
+
+async def test_a_service_that_moved_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Running, front: Front
+) -> None:
+    """`octopus up` was started anew: its port, and with it the account's file, is another."""
+    moved = Front(service)
+    moved.start()
+    file = tmp_path / "state" / "octopus-hub" / "client.json"
+    file.parent.mkdir(parents=True)
+    async with jupyter(tmp_path, monkeypatch) as server:
+        for each in (front, moved):
+            url = f"http://127.0.0.1:{each.port}/services/octopus"
+            file.write_text(json.dumps({"url": url, "token": SERVER_TOKEN, "user": "alice"}))
+            if each is front:
+                browser = await server.browser()
+                page = await server.page(browser)
+                await page.until("status", state="live")
+                assert (await browser.get("version")).status_code == 200
+                await front.stop()
+        await submit(service, "meanwhile")
+        await page.until_named("meanwhile")
+        assert (await browser.get("version")).status_code == 200
+        assert moved.streams == 1
+    await moved.stop()
+
+
+async def test_a_page_that_comes_within_the_linger_keeps_the_stream(front: Front) -> None:
+    url = f"http://127.0.0.1:{front.port}/services/octopus"
+    linger = 0.05
+    environ = {"OCTOPUS_URL": url, "OCTOPUS_TOKEN": SERVER_TOKEN}
+    feed = Feed(Upstream(environ), linger_seconds=linger)
+    feed.leave(feed.join())
+    feed.join()
+    waited = asyncio.Event()
+    asyncio.get_running_loop().call_later(3 * linger, waited.set)
+    await waited.wait()
+    assert feed.open
+    await feed.close()
+    assert not feed.open
 
 
 async def test_a_token_that_ended_is_told(server: Jupyter, service: Running, front: Front) -> None:
