@@ -58,8 +58,12 @@ def _suggested(text: str) -> str:
     return f"; {name} would be one" if name else ""
 
 
-def _quoted_command(value: Any) -> str:
-    return '; write ["sh", "-c", "..."] for a shell command' if isinstance(value, str) else ""
+def _as_list(value: Any) -> str:
+    """Return how a command given as one text is written as a list."""
+    if not isinstance(value, str) or not value.strip():
+        return ""
+    plain = re.fullmatch(r"[\w./=@ -]{1,80}", value)
+    return f"; write [{', '.join(value.split())}]" if plain else '; write ["sh", "-c", "..."] for a shell command'
 
 
 def _role_hint(text: str) -> str:
@@ -104,7 +108,7 @@ _WORKING_DIR = Text(
 _MOUNT_PATH = Text(r"(?!(?:.*/)\.\.(?:/|$))/+[^/].*", "an absolute path other than /, without ..", most=1024)
 _NOTEBOOK = Text(rf"{_INSIDE}\.ipynb", "the path of a notebook (.ipynb) inside the workspace", most=1024)
 _LOOSE = Text(loose=True)
-_COMMAND = Items(_LOOSE, 10_000, words="a list of texts", example=_quoted_command)
+_COMMAND = Items(_LOOSE, 10_000, words="a list of texts", example=_as_list)
 _DURATION = Number(0, MOST_SECONDS, above=True, unit="seconds")
 _DELAY = Number(0, MOST_SECONDS, unit="seconds")
 _COUNT = Whole(1, MOST_TASKS)

@@ -94,10 +94,11 @@ REFUSED_ROLES: dict[str, tuple[Any, list[str]]] = {
     ),
     "a command as a text": (
         document(command="python train.py"),
-        [
-            f"{W}.command: needs a list of texts, not the text 'python train.py'; "
-            'write ["sh", "-c", "..."] for a shell command'
-        ],
+        [f"{W}.command: needs a list of texts, not the text 'python train.py'; write [python, train.py]"],
+    ),
+    "a shell command as a text": (
+        document(command="a | b"),
+        [f'{W}.command: needs a list of texts, not the text \'a | b\'; write ["sh", "-c", "..."] for a shell command'],
     ),
     "an empty program": (document(command=[""]), [f"{W}.command[0]: is empty; the first entry is the program"]),
     "NUL in a command": (
