@@ -67,7 +67,7 @@ def charge(ledger: Ledger, record: Record) -> Ledger:
 def rebuild(records: Iterable[Record]) -> Ledger:
     """Return the ledger that these records give."""
     ledger = Ledger()
-    for record in sorted(records, key=lambda each: each.finished_at or 0.0):
+    for record in sorted(records, key=lambda each: (each.finished_at or 0.0, each.uid, each.attempt)):
         ledger = charge(ledger, record)
     return ledger
 

@@ -42,6 +42,10 @@ class World:
         assert found, f"there is no {name}"
         return found[0]
 
+    def lawful(self) -> None:
+        """Nothing that the witness saw broke a law."""
+        assert self.backend.witness.problems == []
+
     def gone(self, name: str) -> bool:
         return all(each.name != name for each in self.backend.truth.tasksets.values())
 
@@ -49,22 +53,23 @@ class World:
         uid = self.named(name).metadata.uid
         return [task for task in self.backend.truth.tasks.values() if task.taskset_uid == uid]
 
-    async def until(self, holds: Any, seconds: float = 5_000.0) -> None:
+    async def until(self, holds: Any, seconds: float = 2_500.0) -> None:
         """Wait in imagined time."""
         async with asyncio.timeout(seconds):
             while not holds():  # noqa: ASYNC110 - imagined time
                 await asyncio.sleep(0.05)
 
-    async def phase(self, name: str, *phases: Phase, seconds: float = 5_000.0) -> TaskSet:
+    async def phase(self, name: str, *phases: Phase, seconds: float = 2_500.0) -> TaskSet:
         """Wait until a TaskSet is in one of the phases."""
         await self.until(lambda: self.named(name).status.phase in phases, seconds)
         return self.named(name)
 
-    async def ended(self, *names: str, seconds: float = 5_000.0) -> list[TaskSet]:
+    async def ended(self, *names: str, seconds: float = 2_500.0) -> list[TaskSet]:
         """Wait until TaskSets have ended and their records stand."""
 
         def over(taskset: TaskSet) -> bool:
             return taskset.status.phase.terminal and taskset.status.recorded_attempt == taskset.status.attempt
 
         await self.until(lambda: all(over(self.named(name)) for name in names), seconds)
+        self.lawful()
         return [self.named(name) for name in names]

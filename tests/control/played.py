@@ -114,6 +114,7 @@ class Witness:
     def __init__(self, backend: MemoryBackend) -> None:
         self.starts: Counter[tuple[str, str]] = Counter()  # (uid, task name) -> times its user code began
         self.phases: dict[str, list[str]] = {}  # by TaskSet name, without repetitions
+        self.problems: list[str] = []
         self.begun: set[tuple[str, int]] = set()  # gang attempts in which user code ran
         self._backend = backend
         self._tasks: dict[tuple[str, str], Task] = {}
@@ -122,7 +123,10 @@ class Witness:
 
         def seen(type_: str, item: object) -> None:
             emit(type_, item)
-            self.see(type_, item)
+            try:
+                self.see(type_, item)
+            except AssertionError as error:  # raised here, it would only be one more effect that fails
+                self.problems.append(str(error))
 
         backend.truth.fanout.emit = seen  # type: ignore[method-assign]
 

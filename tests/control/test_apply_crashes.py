@@ -6,7 +6,14 @@ The witness in ``played`` checks them at every change of truth; here is what it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import itertools
+import uuid
+from typing import Any
+from unittest import mock
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -62,11 +69,10 @@ _roles = st.builds(
     devices=st.integers(0, 2),
     restart=_restarts,
 )
-_jobs = st.lists(_roles, min_size=1, max_size=2).map(
-    lambda roles: [
-        role(f"r{n}", " ".join(each.command), each.count, resources=each.resources, restart=each.restart)
-        for n, each in enumerate(roles)
-    ]
+_jobs = (
+    st.lists(_roles, min_size=1, max_size=2)
+    .map(lambda roles: [msgspec.structs.replace(each, name=f"r{n}") for n, each in enumerate(roles)])
+    .filter(lambda roles: sum(each.count * each.resources.devices["virtual"] for each in roles) <= 6)  # else refused
 )
 
 
@@ -79,6 +85,7 @@ async def check(world: World, scene: str) -> None:
     for name, (_, phase) in SCENES[scene].items():
         if scene == "one that is deleted after its end":
             await world.until(lambda: world.gone("gone"))
+            world.lawful()
             assert [record.phase for record in await world.backend.list_records("anna")] == [phase]
             continue
         (taskset,) = await world.ended(name)
@@ -154,6 +161,12 @@ def test_law_11_an_engine_that_sees_no_change_at_all_gets_there(scene: str) -> N
     travel(main())
 
 
+def same_names() -> Any:
+    """Let a failing example fail again: uids decide about order and jitter."""
+    numbers = itertools.count(1)
+    return mock.patch("octopus_hub.backends.truth.uuid.uuid4", lambda: uuid.UUID(int=next(numbers) * 7919))
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_laws_hold_in_any_world_with_any_number_of_crashes(data: st.DataObject) -> None:
@@ -169,13 +182,15 @@ def test_laws_hold_in_any_world_with_any_number_of_crashes(data: st.DataObject) 
         for number, after in stops.items():
             if number < len(jobs):
                 uid = world.named(f"job{number}").metadata.uid
-                stop = world.backend.update_intent(uid, stop=True)
-                asyncio.get_running_loop().call_later(after, lambda stop=stop: asyncio.ensure_future(stop))
+                stop = functools.partial(world.backend.truth.update_intent, uid, stop=True)
+                asyncio.get_running_loop().call_later(after, stop)
         for at in deaths:
             backend = Breaking(world.backend, "crash after" if at % 2 else "crash before", at, lost.__contains__)
             async with Engine(backend):
-                await asyncio.wait({asyncio.create_task(backend.dead.wait())}, timeout=5000.0)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(backend.dead.wait(), 100.0)
         async with Engine(world.backend):
             await world.ended(*(f"job{number}" for number in range(len(jobs))))
 
-    travel(main())
+    with same_names():
+        travel(main())
