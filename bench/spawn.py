@@ -24,7 +24,7 @@ from octopus_hub.app.workbench import Wishes, Workbench
 PAIRS = 15
 STOP_SECONDS = 120.0
 HUB = '''
-from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner
+from jupyterhub.spawner import SimpleLocalProcessSpawner
 from octopus_hub.hub.configure import configure
 from octopus_hub.hub.spawner import OctopusLocalSpawner
 
@@ -32,7 +32,7 @@ class Plain(SimpleLocalProcessSpawner):
     """The simple spawner; its server loads no extension of ours."""
     args = {args!r}
 
-class Either(LocalProcessSpawner):
+class Either(SimpleLocalProcessSpawner):
     """Chooses by the user: a hub has one spawner class."""
     def __new__(cls, *arguments, **more):
         chosen = Plain if more["user"].name == "plain" else OctopusLocalSpawner

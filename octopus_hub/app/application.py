@@ -27,6 +27,7 @@ from octopus_hub.app.engine import LOOPBACK, Engine
 from octopus_hub.app.walk import read_notebook, walk
 from octopus_hub.app.workbench import Wishes, Workbench
 from octopus_hub.backends.local import statefolder
+from octopus_hub.client.connection import state_folder
 from octopus_hub.model.errors import OctopusError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -143,6 +144,7 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
             password_file=bench.password_file,
             password=password,
             address=self.ip if self.ip != LOOPBACK else "",
+            shell=_shell(bench.state),
             as_root=os.geteuid() == 0,
         )
 
@@ -191,6 +193,12 @@ async def _unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bo
         return False
     task.result()
     return True
+
+
+def _shell(state: Path) -> str:
+    """Return what the account's shell needs to find this workbench."""
+    usual = state_folder({name: value for name, value in os.environ.items() if name != "OCTOPUS_STATE"})
+    return "in this account" if usual.resolve() == state else f"in this account, with OCTOPUS_STATE={state}"
 
 
 def _existing(text: str, option: str) -> Path | None:

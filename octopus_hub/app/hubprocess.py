@@ -98,7 +98,8 @@ class HubProcess:
         if not asked and process.returncode is None:
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            # One that took the request stops its servers first; one that did not is not waited for that long.
+            await asyncio.wait_for(process.wait(), STOP_SECONDS if asked else END_SECONDS)
         except TimeoutError:
             process.kill()
             await process.wait()

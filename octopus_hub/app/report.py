@@ -18,6 +18,7 @@ def started(
     password_file: Path,
     password: str = "",
     address: str = "",
+    shell: str = "in this account",
     as_root: bool = False,
 ) -> str:
     """Return the block that tells where everything is. ``password`` is given for a terminal only."""
@@ -27,7 +28,7 @@ def started(
         f"  user      {user}",
         f"  password  {password or 'in'} {'(' if password else ''}{password_file}{')' if password else ''}",
         f"  state     {state}",
-        "  shell     octopus list, octopus submit --name NAME -- COMMAND (in this account)",
+        f"  shell     octopus list, octopus submit --name NAME -- COMMAND ({shell})",
         "  stop      Ctrl-C here; TaskSets that run keep running",
     ]
     if as_root:

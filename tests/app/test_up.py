@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
+from typing import Any
 
 import pytest
 
+from octopus_hub.app.walk import CellFailed
+from octopus_hub.model.errors import OctopusError, Unavailable
 from tests.product import Product, says
 
 pytestmark = [pytest.mark.hub, pytest.mark.xdist_group("product")]
@@ -54,3 +57,31 @@ async def test_a_notebook_submits_without_any_configuration(product: Product) ->
     assert said.split() == ["Succeeded", "first", "hello"]
     rows = json.loads(product.run("octopus", "list", "-o", "json").stdout)
     assert "first" in json.dumps(rows)
+
+
+def notebook(*sources: str) -> dict[str, Any]:
+    return {"cells": [{"cell_type": "code", "source": source} for source in sources]}
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", Unavailable, "the kernel died while cell 2 ran"),
+        (
+            "from octopus_hub import Role, TaskSet, submit\n"
+            "job = submit(TaskSet('bad', roles=[Role('worker', command=['false'])]), workspace=None)\n"
+            "assert job.wait().value == 'Succeeded', 'the gang failed'",
+            CellFailed,
+            "cell 2 failed: AssertionError: the gang failed",
+        ),
+        ("1 +", CellFailed, "cell 2 failed: SyntaxError: "),
+    ],
+    ids=["kernel dies", "gang fails", "no Python"],
+)
+async def test_what_stops_an_unattended_notebook(
+    product: Product, source: str, error: type[OctopusError], words: str
+) -> None:
+    async with product.visitor() as visitor:
+        with pytest.raises(error) as failure:
+            await visitor.run_notebook("failing.ipynb", notebook("pass", source, "raise SystemExit"))
+    assert str(failure.value).startswith(words)

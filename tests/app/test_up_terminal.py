@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -39,7 +40,8 @@ def read_until(terminal: int, words: str) -> str:
 def test_a_terminal_is_shown_the_password_and_ctrl_c_stops(tmp_path: Path) -> None:
     account = Product(tmp_path)
     ours, theirs = pty.openpty()
-    command = [str(BIN / "octopus"), "up", "--port", "0"]
+    command = [str(BIN / "octopus"), "up", "--port", "0", "--ip", "127.0.0.2", "--state", str(tmp_path / "state")]
+    account.state = tmp_path / "state"
     # a session of its own with this terminal: what is typed reaches it and all its children, as at a shell
     account.process = subprocess.Popen(
         ["setsid", "--ctty", *command], env=account.environ, stdin=theirs, stdout=theirs, stderr=theirs
@@ -48,6 +50,8 @@ def test_a_terminal_is_shown_the_password_and_ctrl_c_stops(tmp_path: Path) -> No
     try:
         shown = read_until(ours, "  stop ")
         assert f"{account.password} ({account.state / 'password'})" in shown
+        assert re.search(r"address +http://127.0.0.2:\d+ \(listens on 127.0.0.2\)", shown)
+        assert f"OCTOPUS_STATE={account.state}" in shown, "what another shell needs"
         hub = account.pid("hub")
         os.write(ours, b"\x03")
         assert "no TaskSet is left running" in read_until(ours, "left running")
