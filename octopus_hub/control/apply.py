@@ -253,9 +253,10 @@ def failed_creation(taskset: TaskSet, member: act.Member, error: OctopusError, n
     """Return the row that says a gang could not be created, for ``advance`` to judge like any other failure.
 
     What the document asks for and can't be had (a missing workspace, image or secret) and what a hook refuses is
-    permanent; the rest transient.
+    permanent; the rest transient. Of a transient one the node that the error names is blamed, else each member's own.
     """
     permanent = isinstance(error, InvalidSpec | NotFound)
+    node = _node_of(taskset, member)
     end_reason: EndReason = "Refused" if isinstance(error, Refused) else "ImageMissing" if permanent else "StartFailed"
     return Task(
         name=task_name(taskset.name, member.role, member.index, member.attempt),
@@ -266,6 +267,7 @@ def failed_creation(taskset: TaskSet, member: act.Member, error: OctopusError, n
         index=member.index,
         attempt=member.attempt,
         gang_attempt=taskset.status.attempt,
+        node=node if error.details.get("node", node) == node else "",
         state=TaskState.FAILED,
         end_reason=end_reason,
         message=error.message,

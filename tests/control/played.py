@@ -1,6 +1,7 @@
 """A memory backend whose tasks play given parts in imagined time, a witness of the laws, and a way to break effects.
 
-Parts are written as a task's command: ``run 5`` succeeds after five seconds, ``fail 2`` fails in its first two attempts,
+Parts are written as a task's command: ``run 5`` succeeds after five seconds, ``fail 2`` fails in its first two attempts
+(``first fails``: only the task of index 0, once),
 ``exit 3``, ``lost 1`` loses its node in the first attempt, ``forever`` runs until it is stopped, ``stubborn`` ends only
 when its grace is over, ``unbound 1`` can't be prepared in the first attempt of the gang, ``late`` never is.
 """
@@ -92,6 +93,8 @@ class Played(MemoryBackend):
         verb, *rest = self.specs[task.namespace, task.name].command
         if verb in ("forever", "stubborn"):
             return
+        if verb == "first":
+            verb, rest = "fail", ["0" if task.index else "1"]
         ends = {
             "fail": {"state": TaskState.FAILED, "exit_code": 1},
             "lost": {"state": TaskState.FAILED, "end_reason": "NodeLost"},
