@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from octopus_hub.cli import exits, show
-from octopus_hub.cli.naming import namespace_and_name
+from octopus_hub.cli.naming import namespace_and_name, pairs
 from octopus_hub.cli.progress import running_of_total
 from octopus_hub.client import jobtext
 from octopus_hub.client.calls import NodeUse
@@ -28,6 +28,8 @@ HEADER = ("NAME", "PHASE", "RUNNING", "QUEUE", "AGE", "TIME", "NOTE")
 def list_(arguments: Namespace) -> int:
     """``octopus list``."""
     namespace = "*" if arguments.all_namespaces else arguments.namespace
+    if arguments.label:
+        pairs([arguments.label], "--label")
     with Client() as client:
         views = client.list(namespace, arguments.phase or "", arguments.label or "")
     show_views(views, arguments.format, qualified=bool(namespace))

@@ -184,7 +184,7 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
         """Return a boolean query parameter."""
         text = self.query(name).lower()
         if text not in ("", "true", "false", "1", "0"):
-            raise InvalidSpec(f"{name} is true or false", problems=[f"{name}: is true or false"])
+            raise InvalidSpec(f"{name} is true or false")
         return text in ("true", "1")
 
     def number(self, name: str, least: int = 0) -> int | None:
@@ -193,7 +193,7 @@ class ApiHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # ju
         if not text:
             return None
         if not (text.isascii() and text.isdigit() and len(text) < 10) or int(text) < least:
-            raise InvalidSpec(f"{name} is a whole number from {least} on", problems=[f"{name}: is a whole number"])
+            raise InvalidSpec(f"{name} is a whole number from {least} on")
         return int(text)
 
     # --- answers

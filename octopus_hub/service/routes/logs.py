@@ -98,7 +98,7 @@ class Logs(ApiHandler):
                 f"{taskset.name} is {taskset.status.phase.value} and has no log yet; following it waits for the first line"
             )
         if attempt is not None and attempt > 1_000_000:
-            raise InvalidSpec("attempt is too large", ["attempt: is too large"])
+            raise InvalidSpec("attempt is too large")
         number = attempt or await self._recorded(taskset, role, index)
         return task_name(taskset.name, role, index, number)
 

@@ -41,7 +41,6 @@ class OneSecret(ApiHandler):
         if not NAME.fullmatch(name):
             raise InvalidSpec(
                 f"{shown(name)} can't name a secret; use up to 63 lower-case letters, digits and hyphens",
-                problems=["name: is a DNS label"],
             )
         value = self._value()
         settings = self.service.settings

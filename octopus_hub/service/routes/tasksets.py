@@ -73,13 +73,13 @@ class TaskSets(ApiHandler):
         unknown = [shown(word) for word in words if word.lower() not in known]
         if unknown:
             phases = ", ".join(phase.value for phase in Phase)
-            raise InvalidSpec(f"there is no phase {unknown[0]}; phases are {phases}", [f"phase: no phase {unknown[0]}"])
+            raise InvalidSpec(f"there is no phase {unknown[0]}; phases are {phases}")
         return {known[word.lower()] for word in words}
 
     def _labels(self) -> dict[str, str]:
         pairs = [part for text in self.get_query_arguments("label") for part in text.split(",") if part]
         if any("=" not in pair for pair in pairs):
-            raise InvalidSpec("label is given as name=value", ["label: is given as name=value"])
+            raise InvalidSpec("label is given as name=value")
         return dict(pair.split("=", 1) for pair in pairs)
 
 
