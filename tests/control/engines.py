@@ -11,7 +11,7 @@ from octopus_hub.model.status import Phase
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
 from octopus_hub.runs.record import RecordWriter
-from tests.control.played import Played, clock
+from tests.control.played import Breaking, Played, clock
 
 
 class Engine:
@@ -24,7 +24,16 @@ class Engine:
 
     async def __aenter__(self) -> Engine:
         await self.backend.open()
-        await self.controller.start()
+        starting = asyncio.create_task(self.controller.start())
+        died = asyncio.create_task(
+            self.backend.dead.wait() if isinstance(self.backend, Breaking) else asyncio.sleep(1e9)
+        )
+        await asyncio.wait({starting, died}, return_when=asyncio.FIRST_COMPLETED)
+        if died.done():
+            starting.cancel()  # it died while it started
+        else:
+            await starting
+        died.cancel()
         return self
 
     async def __aexit__(self, *error: object) -> None:
