@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octopus_hub.client.documents import MOST_VALUES, dump_document, load_documents
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.taskset import TaskSet
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SUBMITTED = """
 apiVersion: octopus-hub.io/v1alpha1
@@ -200,6 +202,7 @@ _plain = st.recursive(
 )
 
 
+@unhurried
 @given(st.dictionaries(_texts.filter(bool), _plain, max_size=5))
 def test_what_is_printed_reads_back_equal(document: dict[str, Any]) -> None:
     def same(left: Any, right: Any) -> bool:
@@ -219,6 +222,7 @@ def test_what_needs_no_quotes_gets_none() -> None:
     )
 
 
+@unhurried
 @given(st.text(max_size=60))
 def test_no_text_raises_anything_else(text: str) -> None:
     try:
