@@ -105,7 +105,8 @@ class Product:
         """End everything, tasks included."""
         if self.process.poll() is None:
             self.stop()
-        self.run("octopus", "up", "--stop-tasks", code=None)
+        if "no TaskSet is left running" not in self.output():
+            self.run("octopus", "up", "--stop-tasks", code=None)
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 process.kill()

@@ -11,7 +11,7 @@ import pytest
 
 from octopus_hub.app.walk import CellFailed
 from octopus_hub.model.errors import OctopusError, Unavailable
-from tests.product import Product, says
+from tests.product import BIN, Product, says
 
 pytestmark = [pytest.mark.hub, pytest.mark.xdist_group("product")]
 
@@ -57,6 +57,13 @@ async def test_a_notebook_submits_without_any_configuration(product: Product) ->
     assert said.split() == ["Succeeded", "first", "hello"]
     rows = json.loads(product.run("octopus", "list", "-o", "json").stdout)
     assert "first" in json.dumps(rows)
+
+
+def test_the_accounts_shell_needs_no_configuration_and_no_proxy_for_loopback(product: Product) -> None:
+    dead = "http://127.0.0.1:9"
+    proxies = [f"{name}={dead}" for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY")]
+    done = product.run("env", *proxies, str(BIN / "octopus"), "nodes", "-o", "name")
+    assert done.stdout.split() == ["node-a", "node-b"]
 
 
 def notebook(*sources: str) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +131,27 @@ def test_a_damaged_configuration(account: Product) -> None:
     (account.state / "octopus.yaml").write_text("nodes: [\n")
     said = refused(account, "--port", "0")
     assert "octopus.yaml is not YAML, line 2" in said
+
+
+def state_of_an_earlier_start(account: Product) -> Path:
+    account.launch("--stop-tasks")
+    assert account.process.wait(60) == 0, account.output()
+    return account.state / "octopus.db"
+
+
+def test_a_state_folder_of_a_newer_version(account: Product) -> None:
+    with contextlib.closing(sqlite3.connect(state_of_an_earlier_start(account))) as database:
+        database.execute("PRAGMA user_version = 999")
+        database.commit()
+    said = refused(account, "--port", "0")
+    assert "999" in said and str(account.state) in said and "newer" in said
+
+
+def test_a_damaged_database(account: Product) -> None:
+    file = state_of_an_earlier_start(account)
+    file.write_bytes(b"no database " * 1000)
+    said = refused(account, "--port", "0")
+    assert str(account.state) in said and ("damaged" in said or "backup" in said), said
 
 
 def test_a_network_address_with_several_users(account: Product, tmp_path: Path) -> None:
