@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octopus_hub.model.names import MOST_TASKSET_NAME, namespace_of, next_name, task_name
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -16,6 +18,7 @@ _names = st.from_regex(NAME, fullmatch=True)
 _roles = st.from_regex(r"[a-z][a-z0-9]{0,14}", fullmatch=True)
 
 
+@unhurried
 @given(
     st.tuples(_names, _roles, st.integers(0, 9999), st.integers(1, 99)),
     st.tuples(_names, _roles, st.integers(0, 9999), st.integers(1, 99)),
@@ -52,6 +55,7 @@ def test_namespaces(user: str, namespace: str) -> None:
         assert found == namespace
 
 
+@unhurried
 @given(st.text(max_size=80) | _names, st.text(max_size=80) | _names)
 def test_two_users_never_share_a_namespace(one: str, other: str) -> None:
     found = namespace_of(one), namespace_of(other)
@@ -59,6 +63,7 @@ def test_two_users_never_share_a_namespace(one: str, other: str) -> None:
     assert all(LABEL.fullmatch(each) for each in found)
 
 
+@unhurried
 @given(_names, st.sets(st.integers(2, 30)))
 def test_a_taken_name_gets_the_first_free_number(name: str, numbers: set[int]) -> None:
     assert next_name(name, set()) == name

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octopus_hub.model.errors import InvalidSpec
@@ -154,7 +154,7 @@ def test_any_mapping_will_do() -> None:
     assert TaskSet.parse(Strange(document(env=Strange({"A": "x"})))) == TaskSet.parse(document(env={"A": "x"}))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=4))
 def test_whatever_stands_anywhere_is_a_taskset_or_a_list_of_problems(
     changes: list[tuple[tuple[Any, ...], Any]],

@@ -6,12 +6,14 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.quantity import MOST_MEMORY_BYTES, cpu_text, memory_text, parse_cpu, parse_memory
 from octopus_hub.model.taskset import Resources, Role, TaskSet
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 UNITS = {
     "": Fraction(1),
@@ -124,6 +126,7 @@ def test_what_is_refused_is_told_in_one_sentence(case: str, text: str, message: 
 _decimals = st.from_regex(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", fullmatch=True)
 
 
+@unhurried
 @given(_decimals, st.sampled_from(list(UNITS)))
 def test_every_amount_is_exact_and_rounded_up(number: str, unit: str) -> None:
     exact = Fraction(number if not number.startswith(".") else f"0{number}") * UNITS[unit]
@@ -134,23 +137,27 @@ def test_every_amount_is_exact_and_rounded_up(number: str, unit: str) -> None:
             assert "too large" in error.message and wanted >= 10**9
 
 
+@unhurried
 @given(_decimals, st.integers(-30, 9))
 def test_exponents(number: str, power: int) -> None:
     exact = Fraction(number if not number.startswith(".") else f"0{number}") * Fraction(10) ** power
     assert parse_memory(f"{number}e{power}") == parse_memory(f"{number}E{power:+d}") == math.ceil(exact)
 
 
+@unhurried
 @given(st.integers(0, MOST_MEMORY_BYTES))
 def test_memory_texts_read_back(size: int) -> None:
     text = memory_text(size)
     assert parse_memory(text) == size and memory_text(parse_memory(text)) == text and len(text) <= len(str(size))
 
 
+@unhurried
 @given(st.integers(0, 10**9))
 def test_cpu_texts_read_back(millis: int) -> None:
     assert parse_cpu(cpu_text(millis)) == millis
 
 
+@unhurried
 @given(st.text(max_size=12) | st.from_regex(r"[+-]?[0-9.]{0,5}[eEnumkKMGTPi+0-9-]{0,5}", fullmatch=True))
 def test_no_text_raises_anything_else(text: str) -> None:
     for parse in (parse_cpu, parse_memory):

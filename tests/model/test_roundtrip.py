@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octopus_hub.client.documents import dump_document, load_documents
@@ -17,7 +17,7 @@ from octopus_hub.model.canonical import canonical, digest
 from octopus_hub.model.taskset import Metadata, Resources, Role, RunSpec, Spec, TaskSet
 from tests.model.documents import documents, shuffled
 
-slowly = settings(max_examples=100, deadline=None)
+slowly = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @slowly

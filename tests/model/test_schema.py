@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octopus_hub.client.documents import load_documents
@@ -85,14 +85,14 @@ def test_what_is_beyond_the_schema_is_known(case: str) -> None:
     assert accepts(REFUSED[case][0])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_every_valid_document_is_valid_by_schema(document: dict[str, Any]) -> None:
     SCHEMA.validate(json.loads(json.dumps(TaskSet.parse(document).to_dict())))
     SCHEMA.validate(document)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(PLACES), VALUES)
 def test_what_parsing_accepts_the_schema_accepts(place: tuple[Any, ...], value: Any) -> None:
     changed = json.loads(json.dumps(WHOLE))
