@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from octopus_hub_extension.outbox import MOST_BYTES, MOST_FRAMES, PONG, Outbox
 from octopus_hub_extension.rows import Merged, delta_text
@@ -39,8 +39,8 @@ def change(cache: Cache, kind: str, item: Any) -> None:
     cache.apply(Change(revision=cache.revision + 1, type=kind, object=item))  # type: ignore[arg-type]
 
 
-def taskset(name: str, phase: Phase) -> TaskSet:
-    meta = Metadata(name=name, namespace="alice", uid=f"uid-{name}")
+def taskset(name: str, phase: Phase, version: int) -> TaskSet:
+    meta = Metadata(name=name, namespace="alice", uid=f"uid-{name}", version=version)
     return TaskSet(metadata=meta, spec=Spec(roles=[Role(name="w")]), status=Status(phase=phase))
 
 
@@ -55,7 +55,7 @@ def step(cache: Cache, kind: str, name: str, value: Any) -> None:
     """Do what a controller does: a task has a TaskSet, and a board lists those that wait, and no others."""
     known = cache.tasksets.get(f"uid-{name}")
     if kind == "taskset":
-        change(cache, "put", taskset(name, value))
+        change(cache, "put", taskset(name, value, cache.revision + 1))
         board(cache)
     elif kind == "task" and known is not None:
         change(cache, "put", task(name, value))
@@ -94,6 +94,17 @@ def known(text: bytes) -> dict[str, Any]:
 
 
 @settings(max_examples=300, deadline=None)
+@example([("taskset", "a", Phase.QUEUED), ("place", "a", 3), ("taskset", "a", Phase.RUNNING)])
+@example(
+    [
+        ("taskset", "a", Phase.QUEUED),
+        ("place", "a", 3),
+        ("task", "a", 1),
+        ("frame", "", None),
+        ("drop taskset", "a", None),
+    ]
+)
+@example([("taskset", "a", Phase.RUNNING), ("task", "a", 1), ("frame", "", None), ("drop task", "a", None)])
 @given(st.lists(STEPS, min_size=5, max_size=40))
 def test_what_is_merged_is_what_the_service_would_say_now(steps: list[tuple[str, str, Any]]) -> None:
     cache = Cache()
@@ -101,10 +112,11 @@ def test_what_is_merged_is_what_the_service_would_say_now(steps: list[tuple[str,
     stream, merged = streams.open("alice", ""), Merged()
     read(merged, stream)
     for kind, name, value in steps:
-        if kind == "frame":
-            read(merged, stream)
-        else:
+        if kind != "frame":
             step(cache, kind, name, value)
+        # One that leaves the queue and is back within a frame is shown with its old place until the next board.
+        if kind in ("frame", "drop taskset") or isinstance(value, Phase):
+            read(merged, stream)
     read(merged, stream)
     fresh = Merged()
     read(fresh, streams.open("alice", ""))

@@ -144,25 +144,29 @@ async def test_pages_hear_why_there_is_nothing_and_then_that_there_is(
 async def test_a_service_that_moved_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Running, front: Front
 ) -> None:
-    """`octopus up` was started anew: its port, and with it the account's file, is another."""
+    """`octopus up` was started anew: port and token, and with them the account's file, are others."""
     moved = Front(service)
     moved.start()
+    service.hub.tokens["new-token"] = service.hub.tokens["alice-token"]
     file = tmp_path / "state" / "octopus-hub" / "client.json"
     file.parent.mkdir(parents=True)
+
+    def write(port: int, token: str) -> None:
+        file.write_text(json.dumps({"url": f"http://127.0.0.1:{port}/services/octopus", "token": token}))
+
     async with jupyter(tmp_path, monkeypatch) as server:
-        for each in (front, moved):
-            url = f"http://127.0.0.1:{each.port}/services/octopus"
-            file.write_text(json.dumps({"url": url, "token": SERVER_TOKEN, "user": "alice"}))
-            if each is front:
-                browser = await server.browser()
-                page = await server.page(browser)
-                await page.until("status", state="live")
-                assert (await browser.get("version")).status_code == 200
-                await front.stop()
+        write(front.port, SERVER_TOKEN)
+        browser = await server.browser()
+        page = await server.page(browser)
+        await page.until("status", state="live")
+        assert (await browser.get("version")).status_code == 200
+        await front.stop()
+        write(moved.port, "new-token")
         await submit(service, "meanwhile")
         await page.until_named("meanwhile")
         assert (await browser.get("version")).status_code == 200
         assert moved.streams == 1
+        assert [sent["Authorization"] for uri, sent in moved.requests if "version" in str(uri)] == ["Bearer new-token"]
     await moved.stop()
 
 
