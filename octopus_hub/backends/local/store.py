@@ -65,6 +65,8 @@ class Store:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "secure_delete=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         self._check(self._db)
+        if found == 0 and self.backup_path.exists():
+            raise self._damaged(f"it is empty; remove {BACKUP} as well to begin anew")
         if 0 < found < schema.VERSION:
             self.back_up(self.path.with_name(f"octopus.db.v{found}.bak"))  # what an older program could still read
         schema.migrate(self._db, str(self.path))
