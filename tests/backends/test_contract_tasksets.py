@@ -290,4 +290,7 @@ async def test_observed_tasks_reach_the_watch(harness: Harness) -> None:
         seen.append(change.object.state)
         if change.object.state.terminal:
             break
-    assert seen == [TaskState.PENDING, TaskState.BOUND, TaskState.RUNNING, TaskState.SUCCEEDED]
+    # Level, not edge: a busy machine may join two observations, but never turns them round.
+    order = [TaskState.PENDING, TaskState.BOUND, TaskState.RUNNING, TaskState.SUCCEEDED]
+    assert seen[0] is TaskState.PENDING and seen[-1] is TaskState.SUCCEEDED
+    assert [order.index(state) for state in seen] == sorted(order.index(state) for state in seen)

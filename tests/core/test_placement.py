@@ -155,7 +155,7 @@ def test_ten_thousand_tasks_are_placed_per_node() -> None:
     trial = view.trial()
     started = time.perf_counter()
     placement = place(trial, waiting, 0.0)
-    assert time.perf_counter() - started < 2.0  # usually some 10 ms
+    assert time.perf_counter() - started < 20.0  # usually some 100 ms; a search over single tasks takes minutes
     assert not isinstance(placement, Reason)
     assert_whole(waiting, placement)
     assert len(placement["worker"]) == 625
