@@ -52,8 +52,10 @@ class Blobs:
                 if size > limit:
                     raise TooLarge(f"the upload is larger than the limit of {limit} bytes", limit=limit)
                 sha.update(chunk)
-                _write(fd, chunk)
-            return self._keep(path, fd, f"sha256:{sha.hexdigest()}", digest)
+                with self._errors():  # not those of the sender, who may just go away
+                    _write(fd, chunk)
+            with self._errors():
+                return self._keep(path, fd, f"sha256:{sha.hexdigest()}", digest)
 
     def put_file(self, source: Path, owner: int | None = None) -> tuple[str, int]:
         """Store a file's content and return (digest, size); raises FileNotFoundError for a link or another's file.
@@ -97,15 +99,18 @@ class Blobs:
         return self.root / "sha256" / hexadecimal[:2] / hexadecimal[2:]
 
     @contextlib.contextmanager
-    def _temporary(self) -> Iterator[tuple[Path, int]]:
+    def _errors(self) -> Iterator[None]:
         try:
-            fd, name = tempfile.mkstemp(dir=self._incoming)
+            yield
         except OSError as error:
             raise disk_full(self.root, error) from error
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[tuple[Path, int]]:
+        with self._errors():
+            fd, name = tempfile.mkstemp(dir=self._incoming)
         try:
             yield Path(name), fd
-        except OSError as error:
-            raise disk_full(self.root, error) from error
         finally:
             os.close(fd)
             with contextlib.suppress(OSError):
