@@ -1,7 +1,7 @@
 """Running a record again: the document to submit, after everything it stands on was checked to be there unchanged.
 
 The document names images by digest and carries code, inputs, parameters and seed as they were. What places a run in
-time (``after``, ``hold``) is left out. Called by ``runs.archives``; the service submits the document like any other.
+time (``after``, ``hold``, a lifetime tied to a kernel or server) is left out. Called by ``runs.archives``; the service submits the document like any other.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ async def replay(
         *await _environments(backend, record, resolved),
     ]
     roles = [msgspec.structs.replace(role, image=resolved.images.get(role.name, role.image)) for role in spec.roles]
+    lifetime = msgspec.structs.replace(spec.lifetime, mode="detached", lease="")
     document = TaskSet(
         metadata=Metadata(name=record.name, labels={REPLAY_OF: label(record)}),
-        spec=msgspec.structs.replace(spec, roles=roles, after=[], hold=False),
+        spec=msgspec.structs.replace(spec, roles=roles, after=[], hold=False, lifetime=lifetime),
     )
     if descriptors is not None:
         problems += _wiring(resolved.descriptors, document, descriptors)

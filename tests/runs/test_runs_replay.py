@@ -17,7 +17,7 @@ from octopus_hub.backends.local.config import Config
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.record import Environment, Record
 from octopus_hub.model.status import Phase
-from octopus_hub.model.taskset import After, Role, Spec
+from octopus_hub.model.taskset import After, Lifetime, Role, Spec
 from octopus_hub.plugins.registry import Registry
 from octopus_hub.runs.archives import Archives
 from octopus_hub.runs.compare import compare
@@ -65,9 +65,12 @@ async def test_a_replayed_notebook_takes_the_same_parameters(engine: Engine) -> 
 
 
 async def test_what_places_a_run_in_time_is_left_out(engine: Engine) -> None:
-    record = record_of(Spec(roles=[Role("main", command=["true"])], after=[After(name="prepare")], hold=True))
+    tied = Lifetime(mode="kernel", lease="kernel-1", max_runtime_seconds=60)
+    roles = [Role("main", command=["true"])]
+    record = record_of(Spec(roles=roles, after=[After(name="prepare")], hold=True, lifetime=tied))
     document = await engine.archives.replay(record)
     assert document.spec.after == [] and document.spec.hold is False
+    assert document.spec.lifetime == Lifetime(max_runtime_seconds=60)
 
 
 async def test_every_reason_is_told_at_once(engine: Engine) -> None:
