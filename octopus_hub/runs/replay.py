@@ -1,7 +1,8 @@
 """Running a record again: the document to submit, after everything it stands on was checked to be there unchanged.
 
 The document names images by digest and carries code, inputs, parameters and seed as they were. What places a run in
-time (``after``, ``hold``, a lifetime tied to a kernel or server) is left out. Called by ``runs.archives``; the service submits the document like any other.
+time (``after``, ``hold``, a lifetime tied to a kernel or server) is left out. Called by ``runs.archives``; the service
+submits the document like any other.
 """
 
 from __future__ import annotations
