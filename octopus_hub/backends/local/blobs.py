@@ -63,7 +63,7 @@ class Blobs:
         With ``owner`` the file that was opened must be that account's: whoever owns the folders above could have put
         links in their place since the file was found, and we may be root.
         """
-        with open(_opened(source, owner), "rb") as file, self._temporary() as (path, fd):
+        with open(_opened(source, owner), "rb") as file, self._temporary() as (path, fd), self._errors():
             sha, size = hashlib.sha256(), 0
             while chunk := file.read(_COPY_BYTES):
                 size += len(chunk)
