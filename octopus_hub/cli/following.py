@@ -57,7 +57,17 @@ def finish(job: Job, timeout: float | None = None) -> int:
         show.note(f"{job.name} succeeded" + (f" after {ran}" if ran else ""))
         return exits.OK
     show.note(jobtext.why_failed(job.view))
+    if told := _member_at_fault(job):
+        show.note(f"its log: octopus logs {job.name} --role {told[0]} --index {told[1]}")
     return exits.FAILED
+
+
+def _member_at_fault(job: Job) -> tuple[str, int] | None:
+    """Return the task that the reason names, else the first that is worth a word."""
+    status = job.view.taskset.status
+    found = [(role.name, task.index) for role in status.roles for task in role.exceptional]
+    named = [(role, index) for role, index in found if f"{role} {index} " in status.message]
+    return next(iter(named or found), None)
 
 
 # --- logs

@@ -278,5 +278,6 @@ def _format(parser: _Parser, choices: Sequence[str] = FORMATS) -> None:
         dest="format",
         choices=choices,
         default=choices[0],
+        metavar="FORMAT",
         help=f"{', '.join(choices)} (default: {choices[0]})",
     )
