@@ -149,7 +149,7 @@ def exec_failure(command: str, program: str, error: OSError) -> StartFailure:
     if error.errno == errno.EACCES:
         return StartFailure("NotExecutable", f"{command}: may not be executed")
     if error.errno == errno.E2BIG:
-        return StartFailure("StartFailed", f"{command}: arguments and environment are too large for the system")
+        return StartFailure("NotExecutable", f"{command}: arguments and environment are too large for the system")
     return StartFailure("StartFailed", f"{command}: can't be started: {os.strerror(error.errno or 0)}")
 
 
@@ -300,7 +300,9 @@ class Parent:
             os.execve(self.program, self.spec["command"], self.env)
         except OSError as caught:
             if stage:
-                failure = StartFailure("StartFailed", f"{self.spec['command'][0]}: {stage}: {caught.strerror}")
+                wrong = stage.startswith("can't enter") and caught.errno in (errno.ENOENT, errno.ENOTDIR)
+                reason = "NotExecutable" if wrong else "StartFailed"  # trying again does not make the folder
+                failure = StartFailure(reason, f"{self.spec['command'][0]}: {stage}: {caught.strerror}")
             else:
                 failure = exec_failure(self.spec["command"][0], self.program, caught)
             os.write(error, json.dumps(failure.args).encode())

@@ -222,6 +222,10 @@ def volumes(spec: TaskSpec, folder: Path, work: Path) -> dict[str, str]:
             source = Path(mount.source)
             if not source.is_dir():
                 raise InvalidSpec(f"volume {mount.name}: the folder {source} does not exist on this machine")
+            if mount.root and not source.resolve().is_relative_to(Path(mount.root).resolve()):
+                raise InvalidSpec(
+                    f"volume {mount.name}: {source} leaves the allowed root {mount.root} through a link; name another folder"
+                )
         else:
             source = folder / "volumes" / safe_part(mount.name)
             source.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -24,7 +24,7 @@ from octopus_hub.backends.local import logfile, outputs, process, taskfiles
 from octopus_hub.backends.local.limits import Cgroups
 from octopus_hub.backends.local.prepare import EnvironmentPaths, Layout, Prepared, prepare
 from octopus_hub.backends.local.taskfiles import read_json, write_json
-from octopus_hub.model.errors import InvalidSpec, OctopusError
+from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError
 from octopus_hub.model.node import Device
 from octopus_hub.model.task import Task, TaskState
 
@@ -235,8 +235,8 @@ class Runner:
             else:
                 self._give_up(live, "StartFailed", f"the task could not be prepared: {error}")
             return
-        except InvalidSpec as error:
-            self._give_up(live, "StartFailed", str(error))
+        except (InvalidSpec, NotFound) as error:  # the document's fault: trying again as it is can't help
+            self._give_up(live, "ImageMissing", str(error))
             return
         except OctopusError as error:
             self._give_up(live, "StartFailed", error.message)

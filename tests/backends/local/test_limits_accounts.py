@@ -72,4 +72,4 @@ async def test_a_stop_reaches_another_account(separate: Bench) -> None:
 @pytest.mark.parametrize(("owner", "words"), [("no-such-account", "no system account"), ("root", "do not run as root")])
 async def test_accounts_that_can_not_be_used(separate: Bench, owner: str, words: str) -> None:
     end = await separate.ended(await separate.start(["true"], owner=owner))
-    assert end.end_reason == "StartFailed" and words in end.message
+    assert end.end_reason == "ImageMissing" and words in end.message

@@ -66,4 +66,24 @@ async def test_volumes(bench: Bench, tmp_path: Path) -> None:
 async def test_a_volume_that_does_not_exist(bench: Bench) -> None:
     mount = Mount(name="data", kind="folder", mount_path="/data", source="/no/such/folder")
     end = await bench.ended(await bench.start(["true"], mounts=[mount]))
-    assert end.end_reason == "StartFailed" and "/no/such/folder" in end.message
+    assert end.end_reason == "ImageMissing" and "/no/such/folder" in end.message
+
+
+async def test_a_volume_that_leaves_its_root_through_a_link(bench: Bench, tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root / "inside", outside):
+        folder.mkdir(parents=True)
+    (root / "out").symlink_to(outside)
+    (root / "in").symlink_to(root / "inside")
+    for index, (name, reason) in enumerate({"in": "", "out": "ImageMissing"}.items()):
+        mount = Mount(name="data", kind="folder", mount_path="/data", source=str(root / name), root=str(root))
+        end = await bench.run(["true"], index, mounts=[mount])
+        assert end.end_reason == reason, end.message
+    assert "leaves the allowed root" in end.message
+
+
+async def test_a_working_folder_that_is_not_there_and_too_many_arguments_are_final(bench: Bench) -> None:
+    end = await bench.run(["sh", "-c", "true"], working_dir="no/such")
+    assert end.end_reason == "NotExecutable" and "can't enter the folder" in end.message
+    end = await bench.run(["sh", "-c", "true", *["x" * 100_000] * 40], 1)
+    assert end.end_reason == "NotExecutable" and "too large" in end.message

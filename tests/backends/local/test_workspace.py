@@ -121,25 +121,25 @@ async def test_a_task_runs_in_its_workspace(bench: Bench, tmp_path: Path) -> Non
 async def test_a_bad_workspace_fails_the_task_before_the_barrier(bench: Bench, tmp_path: Path) -> None:
     bench.blobs["sha256:1"] = archive(tmp_path / "a.tar.gz", ("../evil", FILE, b"x"))
     end = await bench.ended(await bench.start(["true"], workspace="sha256:1"))
-    assert (end.end_reason, end.bound_at) == ("StartFailed", None) and "'../evil' leaves the folder" in end.message
+    assert (end.end_reason, end.bound_at) == ("ImageMissing", None) and "'../evil' leaves the folder" in end.message
     end = await bench.ended(await bench.start(["true"], 1, workspace="sha256:gone"))
-    assert end.end_reason == "StartFailed" and "sha256:gone" in end.message
+    assert end.end_reason == "ImageMissing" and "sha256:gone" in end.message
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil"])
 async def test_rendered_files_stay_inside(bench: Bench, name: str) -> None:
     end = await bench.ended(await bench.start(["true"], files={name: "x"}))
-    assert end.end_reason == "StartFailed" and f"{name!r} leaves the task's folder" in end.message
+    assert end.end_reason == "ImageMissing" and f"{name!r} leaves the task's folder" in end.message
 
 
 async def test_the_working_folder_stays_inside(bench: Bench, tmp_path: Path) -> None:
     bench.blobs["sha256:1"] = archive(tmp_path / "a.tar.gz", ("sub/x", FILE, b""))
     end = await bench.ended(await bench.start(["true"], workspace="sha256:1", working_dir="sub/../.."))
-    assert end.end_reason == "StartFailed" and "leaves the task's folder" in end.message
+    assert end.end_reason == "ImageMissing" and "leaves the task's folder" in end.message
     for index, (folder, expected) in enumerate(
         [("sub", "/work/sub"), ("/workspace/sub", "/work/sub"), ("/workspace", "/work")]
     ):
         end = await bench.run(["pwd"], index + 1, workspace="sha256:1", working_dir=folder)
         assert (await bench.log(end)).decode().strip().endswith(expected)
     end = await bench.run(["true"], 9, workspace="sha256:1", working_dir="missing")
-    assert end.end_reason == "StartFailed" and "missing" in end.message
+    assert end.end_reason == "NotExecutable" and "missing" in end.message
