@@ -260,6 +260,29 @@ def test_a_broken_device_is_not_given() -> None:
     tell(story, nodes=[node("n1", virtual=2)], queues=[Queue(name="default"), Queue(name="other")])
 
 
+@pytest.mark.parametrize("jump", [-86_400.0, -5.0, 7.0], ids=["a day back", "a little back", "a little on"])
+@pytest.mark.parametrize("after", [0.1, 1.0, 3.0, 6.0])
+def test_a_clock_that_jumps_changes_no_end(jump: float, after: float) -> None:
+    offset = [0.0]
+
+    async def main() -> None:
+        world = World(clock=lambda: clock() + offset[0])
+        lifetime = Lifetime(max_runtime_seconds=200)
+        async with Engine(world.backend) as engine:
+            engine.controller._clock = lambda: clock() + offset[0]
+            for name, part in (("good", "run 4"), ("bad", "exit 1"), ("once", "fail 1"), ("lost", "lost 1")):
+                await submit(world, name, role("w", part, restart=ONCE), lifetime=lifetime)
+            await asyncio.sleep(after)
+            offset[0] = jump
+            ended = await world.ended("good", "bad", "once", "lost", seconds=100)
+            assert [each.status.phase.value for each in ended] == ["Succeeded", "Failed", "Succeeded", "Succeeded"]
+            for each in ended:
+                assert (each.status.finished_at or 0) >= (each.status.started_at or 0)
+        world.lawful()
+
+    travel(main())
+
+
 def test_queues_changed_while_it_waits() -> None:
     async def story(world: World, engine: Engine) -> None:
         await submit(world, "job")
