@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -28,8 +29,28 @@ from octopus_hub_extension.problems import MEDIA_TYPE, problem_of
 from octopus_hub_extension.upstream import Upstream
 
 AUTH_RESOURCE = "octopus"
+METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 TO_SERVICE = ("Accept", "Content-Type", "Idempotency-Key")
 TO_BROWSER = ("Content-Type", "Content-Length", "Content-Encoding", "Content-Disposition", "Retry-After", "Allow")
+LINGER_SECONDS = 1.0  # for a browser to read why its body is not read
+WRITE_SECONDS = 10.0
+PIECE = 256 * 1024
+Method = Callable[..., Awaitable[None] | None]
+
+
+def told_with_the_body(method: Method) -> Method:
+    """Tell here what :meth:`Proxy.prepare` refused, before anything else happens."""
+
+    @functools.wraps(method)
+    async def run(self: Proxy, path: str) -> None:
+        self._body_came = True
+        if self._refusal is not None:
+            raise self._refusal
+        answering = method(self, path)
+        if answering is not None:
+            await answering
+
+    return run
 
 
 @stream_request_body
@@ -44,47 +65,60 @@ class Proxy(APIHandler):
         self.body_bytes = body_bytes
         self._chunks: list[bytes] = []
         self._received = 0
+        self._body_came = False
+        self._refusal: Exception | None = None
         self._task: asyncio.Task[Any] | None = None
         self._gone = False
 
     async def prepare(self) -> None:
-        """Let Jupyter check who calls and from where, then the size: a body that is refused is never kept."""
-        await super().prepare()
-        if self.request.method == "OPTIONS":
-            return
-        if self.current_user is None:
-            raise HTTPError(403)
+        """Let Jupyter check who calls and from where, then the size: a body that is refused is never kept.
+
+        A refusal is told when a body of usual size has gone by: an answer before it closes the connection, on which the
+        hub's proxy may be sending the next request already. What is announced as too large is answered unread.
+        """
+        try:
+            await super().prepare()
+            if self.current_user is None and self.request.method in METHODS:
+                raise HTTPError(403)
+        except HTTPError as error:
+            if self.request.method not in METHODS:
+                raise
+            self._refusal = error
         length = self.request.headers.get("Content-Length", "0")
         if length.isascii() and length.isdigit() and int(length) > self.body_bytes:
-            raise self._too_large()
+            await self._refuse_unread(self._refusal or self._too_large())
 
     def data_received(self, chunk: bytes) -> None:
         """Keep the body up to its bound."""
         self._received += len(chunk)
-        if self._received > self.body_bytes:
+        if self._received > self.body_bytes or self._refusal is not None:
             self._chunks.clear()
         else:
             self._chunks.append(chunk)
 
     # `authorized` remembers the action of its first call, so each method has one of its own.
+    @told_with_the_body
     @authenticated
     @authorized
     async def get(self, path: str) -> None:
         """Read."""
         await self._forward()
 
+    @told_with_the_body
     @authenticated
     @authorized
     async def post(self, path: str) -> None:
         """Submit, stop, hold, release, plan, replay."""
         await self._forward()
 
+    @told_with_the_body
     @authenticated
     @authorized
     async def put(self, path: str) -> None:
         """Store a secret."""
         await self._forward()
 
+    @told_with_the_body
     @authenticated
     @authorized
     async def delete(self, path: str) -> None:
@@ -156,12 +190,39 @@ class Proxy(APIHandler):
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is larger than {self.body_bytes} bytes, the limit; send less", limit=self.body_bytes)
 
+    async def _refuse_unread(self, error: Exception) -> None:
+        """Answer, throw away for a moment what still comes (closing at once would lose the answer), and close."""
+        self._put_problem(error)
+        self.set_header("Connection", "close")
+        with contextlib.suppress(StreamClosedError, TimeoutError):
+            await asyncio.wait_for(self.flush(), WRITE_SECONDS)
+            connection = self.request.connection
+            if isinstance(connection, HTTP1Connection):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    while True:
+                        await connection.stream.read_bytes(PIECE, partial=True)
+        self.finish(set_content_type=MEDIA_TYPE)
+
+    def _put_problem(self, error: BaseException | None, status: int = 500) -> None:
+        status, body = problem_of(error, status)
+        self.set_status(status)
+        self.set_header("Content-Type", MEDIA_TYPE)
+        self.set_header("Content-Length", len(body))
+        self.write(body)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with a problem document."""
-        error = kwargs["exc_info"][1] if kwargs.get("exc_info") else None
-        status, body = problem_of(error, status_code)
-        self.set_status(status)
-        self.finish(body, set_content_type=MEDIA_TYPE)
+        self._put_problem(kwargs["exc_info"][1] if kwargs.get("exc_info") else None, status_code)
+        if not self._body_came:
+            self.set_header("Connection", "close")  # tornado will, and says so to nobody
+        self.finish(set_content_type=MEDIA_TYPE)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Cut off what has begun: ended well, a part would pass for the whole."""
+        if self._headers_written:
+            self._cut_off()
+            return
+        super().send_error(status_code, **kwargs)
 
     def log_exception(
         self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None

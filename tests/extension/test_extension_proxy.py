@@ -216,14 +216,41 @@ async def test_a_large_body_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         assert (await browser.post("tasksets", json=document())).status_code == 201
 
 
-async def test_refusals_come_before_the_body(server: Jupyter, front: Front) -> None:
-    line, body = f"POST {server.app.base_url}octopus/api/v1/tasksets HTTP/1.1", "Content-Length: {}"
+async def test_what_is_announced_as_too_large_is_answered_unread(server: Jupyter, front: Front) -> None:
+    line, length = f"POST {server.app.base_url}octopus/api/v1/tasksets HTTP/1.1", f"Content-Length: {10**8}"
     stranger = server.client()
     await stranger.get(f"{server.url}login")  # who is let in nowhere still gets a token against forged requests
-    assert (await server.raw(line, stranger, body.format(1000))).startswith(b"HTTP/1.1 403 ")
     browser = await server.browser()
-    assert (await server.raw(line, browser, body.format(10**8))).startswith(b"HTTP/1.1 413 ")
+    for client, status in ((stranger, b"403"), (browser, b"413")):
+        answer = await server.raw(line, client, length)
+        assert answer.startswith(b"HTTP/1.1 " + status) and b"\r\nConnection: close\r\n" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == int(status)
     assert front.requests == []
+
+
+async def test_a_refusal_leaves_the_connection_to_the_next_request(server: Jupyter, front: Front) -> None:
+    """A hub's proxy sends the requests of all its users over connections that it keeps."""
+    browser = await server.browser()
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+
+    async def ask(method: str, *headers: str, body: bytes = b"") -> bytes:
+        line = f"{method} {server.app.base_url}octopus/api/v1/tasksets HTTP/1.1"
+        head = [line, f"Host: 127.0.0.1:{server.port}", f"Content-Length: {len(body)}", *headers, "", ""]
+        writer.write("\r\n".join(head).encode())
+        await asyncio.sleep(0)
+        writer.write(body)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE)
+        length = next(int(each[16:]) for each in answer.split(b"\r\n") if each.startswith(b"Content-Length: "))
+        await asyncio.wait_for(reader.readexactly(length), DEADLINE)
+        return answer
+
+    for headers in ((), (f"Cookie: {cookies}",), (f"Cookie: {cookies}", "X-XSRFToken: wrong")):
+        refused = await ask("POST", *headers, body=b"{" + b" " * 100_000 + b"}")
+        assert refused.startswith(b"HTTP/1.1 403 ") and b"close" not in refused
+    assert front.requests == []
+    assert (await ask("GET", f"Cookie: {cookies}")).startswith(b"HTTP/1.1 200 ")
+    writer.close()
 
 
 async def test_a_binary_log_passes_byte_by_byte(server: Jupyter, service: Running) -> None:
