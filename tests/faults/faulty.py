@@ -50,7 +50,7 @@ class Faulty(RunningEngine):
         super().__init__(state, home)
         self.log = folder / "engine.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self._clients: list[httpx.Client] = []
+        self._clients: dict[tuple[str, str], httpx.Client] = {}
         if hooks:
             place = state / "plugins" / "hooks"
             place.mkdir(parents=True)
@@ -106,7 +106,7 @@ class Faulty(RunningEngine):
 
     def close(self) -> None:
         """End everything, tasks first of all."""
-        for client in self._clients:
+        for client in self._clients.values():
             client.close()
         if self.process is not None and self.process.poll() is None:
             self.kill()
@@ -122,10 +122,15 @@ class Faulty(RunningEngine):
     # --- the account
     def client(self, token: str | None = None) -> httpx.Client:
         """Return a client of the API."""
-        headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
-        client = httpx.Client(base_url=self.url, headers=headers, timeout=DEADLINE, trust_env=False)
-        self._clients.append(client)
-        return client
+        key = self.url, self.token if token is None else token
+        if key not in self._clients:
+            self._clients[key] = httpx.Client(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {key[1]}"} if key[1] else {},
+                timeout=DEADLINE,
+                trust_env=False,
+            )
+        return self._clients[key]
 
     def submit(self, name: str, command: str | list[str], *, role: dict[str, Any] | None = None, **spec: Any) -> str:
         """Submit a TaskSet of one role whose command is a list, or run by a shell; returns its name."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -101,7 +101,7 @@ def last_metrics(path: Path) -> dict[str, float]:
         lines = file.read(METRICS_TAIL).splitlines()
     values: dict[str, float] = {}
     for line in lines:
-        with contextlib.suppress(ValueError, RecursionError, OverflowError):  # an integer may be too large for a float
+        with contextlib.suppress(ValueError, RecursionError):
             for name, value in _reported(json.loads(line)):
                 if name in values or len(values) < METRICS_KEPT:
                     values[name] = value
@@ -111,5 +111,5 @@ def last_metrics(path: Path) -> dict[str, float]:
 def _reported(entry: Any) -> Iterator[tuple[str, float]]:
     metrics = entry.get("metrics") if isinstance(entry, dict) else None
     for name, value in metrics.items() if isinstance(metrics, dict) else ():
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
             yield name[:100].encode(errors="replace").decode(), float(value)  # half a surrogate pair fits no row
