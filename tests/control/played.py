@@ -254,8 +254,11 @@ class Breaking:
     """A backend to which something happens at its n-th effect.
 
     ``crash before | crash after``: the engine dies there, so nothing of it ever comes back; ``error before | error
-    after``: the call fails (having done its work, or not). With ``lost`` changes whose number is in it never arrive.
+    after``: the call fails (having done its work, or not). Changes for which ``lost`` says so (by their number) never
+    arrive, all others ``late`` seconds after they happened.
     """
+
+    late = 0.0
 
     def __init__(self, backend: MemoryBackend, how: str = "", at: int = -1, lost: Callable[[int], bool] | None = None):
         self.backend = backend
@@ -287,10 +290,22 @@ class Breaking:
         return effect
 
     async def watch(self, revision: int) -> AsyncIterator[Change]:
-        async for change in self.backend.watch(revision):
-            self._seen += 1
-            if self._lost is None or not self._lost(self._seen):
-                yield change
+        loop, under_way = asyncio.get_running_loop(), asyncio.Queue[tuple[float, Change]]()
+
+        async def take() -> None:
+            async for change in self.backend.watch(revision):
+                under_way.put_nowait((loop.time() + self.late, change))
+
+        taking = asyncio.create_task(take())
+        try:
+            while True:
+                due, change = await under_way.get()
+                await asyncio.sleep(max(0.0, due - loop.time()))
+                self._seen += 1
+                if self._lost is None or not self._lost(self._seen):
+                    yield change
+        finally:
+            taking.cancel()
 
 
 def job(name: str, *roles: Role, owner: str = "anna", queue: str = "default", **spec: Any) -> TaskSet:

@@ -167,6 +167,25 @@ def same_names() -> Any:
     return mock.patch("octopus_hub.backends.truth.uuid.uuid4", lambda: uuid.UUID(int=next(numbers) * 7919))
 
 
+@pytest.mark.parametrize("late", [0.05, 0.5, 5.0])
+@pytest.mark.parametrize("scene", SCENES)
+def test_nothing_is_decided_on_a_gang_that_is_only_half_seen(scene: str, late: float) -> None:
+    """What was ordered is waited for: a row that is not seen yet is no task that vanished."""
+
+    async def main() -> None:
+        world = World()
+        backend = Breaking(world.backend)
+        backend.late = late
+        async with Engine(backend):
+            await submit(world, scene)
+            await check(world, scene)
+            for taskset in world.backend.truth.tasksets.values():
+                lost = "lost" in str(SCENES[scene])
+                assert lost or all(role.transient_restarts == 0 for role in taskset.status.roles), taskset.status.roles
+
+    travel(main())
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_laws_hold_in_any_world_with_any_number_of_crashes(data: st.DataObject) -> None:
