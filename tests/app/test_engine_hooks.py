@@ -42,7 +42,9 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     write_hook(state, "project", "expand", """cat > /dev/null; echo '{"env": {"PROJECT": "p-7"}}'""")
     refusal = """cat > /dev/null; case $HOOK_TASKSET in bad*) echo '{"allow": false, "message": "the licence is used up"}';; esac"""
     write_hook(state, "licence", "prepare", refusal)
-    write_hook(state, "flaky", "prepare", "cat > /dev/null; case $HOOK_TASKSET in worse*) echo broken >&2; exit 7;; esac")
+    write_hook(
+        state, "flaky", "prepare", "cat > /dev/null; case $HOOK_TASKSET in worse*) echo broken >&2; exit 7;; esac"
+    )
     write_hook(state, "bill", "finish", f'cat > "{tmp_path}/bill-$HOOK_TASKSET-$HOOK_PHASE.json"')
     started = Engine(state, "ann")
     await started.start()
