@@ -158,6 +158,18 @@ def test_following_a_log(client: Client, tmp_path: Path) -> None:
     job.wait(60)
 
 
+def test_a_log_that_is_followed_before_its_task_exists(client: Client) -> None:
+    """Whoever comes first, the reader or the task's folder: the reader gets the log."""
+    for number in range(10):
+        job = submit(small(f"early-{number}", "echo", "hi", hold=True), None, client=client)
+        read: list[str] = []
+        reader = threading.Thread(target=lambda job=job, read=read: read.extend(job.logs(follow=True)), daemon=True)
+        reader.start()
+        job.release()
+        reader.join(60)
+        assert read == ["hi\n"]
+
+
 def test_which_role_is_meant(client: Client) -> None:
     two = TaskSet("roles", roles=[Role("ps", command=["true"]), Role("worker", command=["true"])], hold=True)
     job = submit(two, None, client=client)

@@ -192,8 +192,9 @@ class Runner:
         self, namespace: str, task_name: str, *, offset: int = 0, follow: bool = False
     ) -> AsyncIterator[bytes]:
         """Yield the kept log from byte ``offset`` on (-n: the last n bytes); with ``follow`` until the task ends."""
-        folder = self._layout.find(namespace, task_name)
         key = f"{namespace}/{task_name}"
+        live = self._live.get(key)  # its folder may not be there yet: who follows waits for it
+        folder = live.folder if live is not None else self._layout.find(namespace, task_name)
         if folder is None:
             return _nothing()
         return logfile.stream(
