@@ -185,9 +185,12 @@ class Jupyter:
         fixed = [f"Host: 127.0.0.1:{self.port}", f"Cookie: {cookies}", f"X-XSRFToken: {client.cookies['_xsrf']}"]
         writer.write("\r\n".join([head, *fixed, *(more or ["Connection: close"]), "", ""]).encode("latin-1"))
         try:
-            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE)
-            length = re.search(rb"Content-Length: (\d+)", answer)
-            return answer + await asyncio.wait_for(reader.readexactly(int(length[1]) if length else 0), DEADLINE)
+            async with asyncio.timeout(DEADLINE):
+                answer = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"Content-Length: (\d+)", answer)
+                if length:
+                    return answer + await reader.readexactly(int(length[1]))
+                return answer + await reader.readuntil(b"0\r\n\r\n")  # chunks, up to the last
         finally:
             writer.close()
 

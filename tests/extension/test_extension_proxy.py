@@ -316,6 +316,33 @@ async def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(
                 pass
 
 
+async def test_what_nobody_foresaw_does_not_end_a_part_well(
+    server: Jupyter, service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, uid = await submitted(server)
+    tasks = sorted(task.name for task in await service.start_tasks(uid))
+    service.backend.write_log("alice", tasks[0], b"first\n")
+
+    async def broken(response: httpx.Response) -> AsyncIterator[bytes]:
+        yield b"first"
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx.Response, "aiter_raw", broken)
+        answer = server.raw(f"GET {server.app.base_url}octopus/api/v1/tasksets/-/mnist/logs?follow=1 HTTP/1.1", browser)
+        with pytest.raises(asyncio.IncompleteReadError):
+            await answer
+
+
+async def test_a_name_that_is_not_this_machine_s_is_refused(server: Jupyter, front: Front) -> None:
+    """A foreign page can give its own host name our address, and is the same origin then."""
+    browser = await server.browser()
+    for method in ("GET", "POST", "DELETE", "OPTIONS"):
+        answer = await browser.request(method, "tasksets", headers={"Host": "evil.example"})
+        assert answer.status_code == 403, method
+    assert front.requests == []
+
+
 async def test_a_service_that_is_away(server: Jupyter, front: Front) -> None:
     browser = await server.browser()
     await front.stop()
