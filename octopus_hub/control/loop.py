@@ -25,7 +25,7 @@ from octopus_hub.core import actions as act
 from octopus_hub.core.lifecycle import advance
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.schedule import schedule
-from octopus_hub.model.errors import Conflict, NotFound, OctopusError
+from octopus_hub.model.errors import Conflict, NotFound, OctopusError, StateError
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import Queue
 from octopus_hub.model.status import Status
@@ -301,7 +301,8 @@ class Controller:
             try:
                 await self._apply.carry_out(taskset, action)
             except OctopusError as error:
-                if not isinstance(action, act.CreateTasks):
+                # after a StateError nobody knows what was created: the same is asked for again
+                if not isinstance(action, act.CreateTasks) or isinstance(error, StateError):
                     raise
                 await self._creation_failed(taskset, action, error)
                 return
