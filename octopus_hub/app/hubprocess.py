@@ -135,7 +135,7 @@ class HubProcess:
         process = self._process
         assert process is not None
         deadline = asyncio.get_running_loop().time() + START_SECONDS
-        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=2.0) as client:
             while asyncio.get_running_loop().time() < deadline:
                 if process.returncode is not None:
                     raise Unavailable(f"JupyterHub ended while starting: {self._last_error()} (log: {self.log})")
@@ -176,7 +176,7 @@ class HubProcess:
     async def _ask_to_stop(self) -> bool:
         headers = {"Authorization": f"token {self._settings.stop_token}"}
         body = {"proxy": True, "servers": True}
-        async with httpx.AsyncClient(trust_env=False, timeout=END_SECONDS) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=END_SECONDS) as client:
             try:
                 answer = await client.post(f"{self._settings.api_url}/shutdown", headers=headers, json=body)
             except httpx.HTTPError:
