@@ -1,16 +1,22 @@
-"""Folders of tasks that no row knows: left by a crash while a TaskSet was deleted, or by an older database put back.
+"""Tasks that no row knows, and what is left of them: after a crash in a deletion, or an older database put back.
 
-Only looks and removes; ending what still runs is the runner's work. Called by the backend at open.
+Looks, removes folders, kills processes whose parent is dead; ending what still has a parent is the runner's work.
+Called by the backend and the runner at open.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
-from collections.abc import Collection
+import signal
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from octopus_hub.backends.local import process
+from octopus_hub.backends.local.prepare import Layout
 from octopus_hub.backends.local.taskfiles import read_json
+from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.task import Task
 
 
@@ -43,3 +49,26 @@ def sweep(root: Path, keep: Collection[tuple[str, str]]) -> None:
     for folder in root.glob("*/*"):
         if folder.is_dir() and not folder.is_symlink() and (folder.parent.name, folder.name) not in keep:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove(folders: Sequence[Path]) -> None:
+    """Remove folders of single tasks."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_marked(layout: Layout, known: Collection[str]) -> None:
+    """Kill processes that carry our marker but whose task (not one of ``known``) has no living parent."""
+    prefix = f"{layout.marker}/"
+    for pid, marker in process.marked(prefix):
+        key = marker.removeprefix(prefix)
+        namespace, _, name = key.partition("/")
+        if key in known:
+            continue
+        try:
+            folder = layout.find(namespace, name)
+        except InvalidSpec:
+            continue  # another engine's, whose state folder lies in ours; or made up by a user
+        if folder is None or not process.lives(read_json(folder / "parent.json")):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)

@@ -6,6 +6,7 @@ The environment starts from nothing: no variable of the engine, the hub or the p
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -19,8 +20,8 @@ import msgspec
 from octopus_hub.backends.local import process, workspace
 from octopus_hub.backends.local.limits import NICE, Cgroups, thread_environment
 from octopus_hub.backends.local.logfile import Geometry
-from octopus_hub.model.errors import InvalidSpec
-from octopus_hub.model.task import Task, TaskSpec
+from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError
+from octopus_hub.model.task import EndReason, Task, TaskSpec
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 METRICS = ".octopus/metrics.jsonl"  # below the work folder
@@ -100,6 +101,17 @@ class Layout(msgspec.Struct, frozen=True):
                     entry.chmod(entry.stat().st_mode & 0o700)
             for folder in (self.root, self.tasks):
                 folder.chmod(0o711)
+
+
+def refusal(error: OSError | OctopusError) -> tuple[EndReason, str]:
+    """Return end reason and message of a task that could not be prepared."""
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "DiskFull", "the disk that holds the state folder is full; free some space"
+        return "StartFailed", f"the task could not be prepared: {error}"
+    if isinstance(error, InvalidSpec | NotFound):  # the document's fault: trying again as it is can't help
+        return "ImageMissing", str(error)
+    return "StartFailed", error.message
 
 
 def safe_part(name: str) -> str:

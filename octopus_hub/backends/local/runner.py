@@ -12,19 +12,19 @@ import contextlib
 import logging
 import os
 import shutil
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from octopus_hub.backends.local import logfile, outputs, process, taskfiles
+from octopus_hub.backends.local import logfile, orphans, outputs, process, taskfiles
 from octopus_hub.backends.local.limits import Cgroups
-from octopus_hub.backends.local.prepare import EnvironmentPaths, Layout, Prepared, prepare
+from octopus_hub.backends.local.livetask import Live, key_of, logged
+from octopus_hub.backends.local.prepare import EnvironmentPaths, Layout, Prepared, prepare, refusal
 from octopus_hub.backends.local.taskfiles import read_json, write_json
-from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError
+from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.node import Device
 from octopus_hub.model.task import Task, TaskState
 
@@ -36,19 +36,6 @@ LOG_LIMIT_BYTES = 64 << 20
 SAMPLE_SECONDS = 2.0
 RESCAN_SECONDS = 5.0  # a lost wake-up costs at most this
 MISSING_PARENT_SECONDS = 10.0
-
-
-class _Live:
-    """A task that has not ended, as the runner holds it."""
-
-    def __init__(self, task: Task, folder: Path) -> None:
-        self.task = task
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-        self.watch: asyncio.Task[None] | None = None
-        self.preparing = False
-        self.wishes: dict[str, Any] | None = None  # a stop that came while it was prepared
-        self.sampled: tuple[int, int] = (0, 0)
 
 
 class Runner:
@@ -92,7 +79,7 @@ class Runner:
             cgroups=Cgroups.discover(root.absolute()),
             separate_accounts=separate_accounts,
         )
-        self._live: dict[str, _Live] = {}  # by "namespace/task"
+        self._live: dict[str, Live] = {}  # by "namespace/task"
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="prepare")
         self._background: set[asyncio.Task[None]] = set()
         self._events = -1
@@ -106,12 +93,14 @@ class Runner:
         self._layout.open()
         for task in tasks:
             if not task.state.terminal:
-                live = _Live(task, self._layout.folder(task.namespace, task.taskset, task.name))
-                self._live[_key(task)] = live
+                live = Live(task, self._layout.folder(task.namespace, task.taskset, task.name))
+                self._live[key_of(task)] = live
                 self._observe(live)
                 if self._known(live):
                     self._watch(live)
-        await self._kill_unknown()
+        await asyncio.to_thread(
+            orphans.kill_marked, self._layout, self._live.keys()
+        )  # a live one's watch deals with it
         self._layout.cgroups.sweep(self._live.keys())
 
     async def close(self) -> None:
@@ -153,10 +142,10 @@ class Runner:
         """Prepare folders and start parents, which wait at the barrier; returns at once, news come by on_change."""
         self._open_events()
         for item in prepared:
-            key = _key(item.task)
+            key = key_of(item.task)
             if key in self._live:
                 continue
-            live = _Live(item.task, self._layout.folder(item.spec.namespace, item.spec.taskset, item.spec.name))
+            live = Live(item.task, self._layout.folder(item.spec.namespace, item.spec.taskset, item.spec.name))
             self._live[key] = live
             if (live.folder / "spec.json").exists():  # begun by an earlier engine: never a second time
                 self._observe(live)
@@ -169,18 +158,18 @@ class Runner:
     async def release(self, tasks: Sequence[Task]) -> None:
         """Open the barrier."""
         for task in tasks:
-            live = self._live.get(_key(task))
+            live = self._live.get(key_of(task))
             if live is not None:
                 (live.folder / "release").touch(mode=0o600)
         for task in tasks:
-            live = self._live.get(_key(task))
+            live = self._live.get(key_of(task))
             if live is not None:
                 process.poke(live.folder)
 
     async def stop(self, tasks: Sequence[Task], grace_seconds: float, why: str) -> None:
         """Ask tasks to end; their parents kill what is left after the grace. Returns at once."""
         for task in tasks:
-            live = self._live.get(_key(task))
+            live = self._live.get(key_of(task))
             if live is None:
                 continue
             first = live.wishes or read_json(live.folder / "stop")  # the first reason is the one that is told
@@ -222,25 +211,16 @@ class Runner:
         """Remove the folders of single tasks (ended, and never released)."""
         folders = [self._layout.folder(task.namespace, task.taskset, task.name) for task in tasks]
         if folders:
-            await asyncio.to_thread(_remove, folders)
+            await asyncio.to_thread(orphans.remove, folders)
 
     # --- starting
 
-    async def _prepare(self, live: _Live, item: Prepared) -> None:
+    async def _prepare(self, live: Live, item: Prepared) -> None:
         loop = asyncio.get_running_loop()
         try:
             live.process = await loop.run_in_executor(self._pool, prepare, self._layout, item)
-        except OSError as error:
-            if error.errno in (28, 122):
-                self._give_up(live, "DiskFull", "the disk that holds the state folder is full; free some space")
-            else:
-                self._give_up(live, "StartFailed", f"the task could not be prepared: {error}")
-            return
-        except (InvalidSpec, NotFound) as error:  # the document's fault: trying again as it is can't help
-            self._give_up(live, "ImageMissing", str(error))
-            return
-        except OctopusError as error:
-            self._give_up(live, "StartFailed", error.message)
+        except (OSError, OctopusError) as error:
+            self._give_up(live, *refusal(error))
             return
         live.preparing = False
         if live.wishes:
@@ -249,11 +229,11 @@ class Runner:
         if self._known(live):
             self._watch(live)
 
-    def _known(self, live: _Live) -> bool:
+    def _known(self, live: Live) -> bool:
         """Say whether the task has not ended. Its name may be another task's meanwhile, so the object counts."""
-        return self._live.get(_key(live.task)) is live
+        return self._live.get(key_of(live.task)) is live
 
-    def _give_up(self, live: _Live, reason: str, message: str) -> None:
+    def _give_up(self, live: Live, reason: str, message: str) -> None:
         """End a task that has no parent."""
         live.preparing = False
         now = self._clock()
@@ -262,7 +242,7 @@ class Runner:
             write_json(live.folder / "exit.json", end)
         self._end(live, end)
 
-    def _write_stop(self, live: _Live) -> None:
+    def _write_stop(self, live: Live) -> None:
         try:
             write_json(live.folder / "stop", live.wishes or {})
         except OSError:  # a full disk: the signal says it without words
@@ -273,11 +253,11 @@ class Runner:
 
     # --- watching
 
-    def _watch(self, live: _Live) -> None:
+    def _watch(self, live: Live) -> None:
         if live.watch is None or live.watch.done():
             live.watch = asyncio.create_task(self._follow(live))
 
-    async def _follow(self, live: _Live) -> None:
+    async def _follow(self, live: Live) -> None:
         """Stay with a task until it has ended or its parent is dead."""
         identity = None
         if self._known(live):
@@ -297,7 +277,7 @@ class Runner:
                 return  # the rescan looks again
             await self._vanished(live, identity)
 
-    async def _identity(self, live: _Live) -> dict[str, Any] | None:
+    async def _identity(self, live: Live) -> dict[str, Any] | None:
         """Return parent.json, waiting for a parent that is just starting."""
         deadline = asyncio.get_running_loop().time() + MISSING_PARENT_SECONDS
         while True:
@@ -318,7 +298,7 @@ class Runner:
         except OSError:
             return True
 
-    async def _vanished(self, live: _Live, identity: dict[str, Any] | None) -> None:
+    async def _vanished(self, live: Live, identity: dict[str, Any] | None) -> None:
         """The parent left no exit: kill what it left behind, only then say so."""
         spec = read_json(live.folder / "spec.json")
         marker = self._layout.marker_of(live.task.namespace, live.task.name)
@@ -346,10 +326,10 @@ class Runner:
         for name in names:
             live = self._live.get(name)
             if live is not None:
-                with _logged(live):
+                with logged(live):
                     self._observe(live)
 
-    def _observe(self, live: _Live) -> None:
+    def _observe(self, live: Live) -> None:
         """Turn the folder's files into the task's state and tell what changed."""
         if live.preparing or not self._known(live):
             return
@@ -359,16 +339,16 @@ class Runner:
         elif changes := taskfiles.progress(live.folder, live.task):
             self._tell(live, **changes)
 
-    def _end(self, live: _Live, end: dict[str, Any]) -> None:
+    def _end(self, live: Live, end: dict[str, Any]) -> None:
         """Tell the end of a task once; kept and told again should the listener fail."""
         if not self._known(live):
             return
         self._tell(live, **taskfiles.ending(live.folder, live.task, end, self._clock()))
-        self._live.pop(_key(live.task), None)
+        self._live.pop(key_of(live.task), None)
         if live.process is not None and live.watch is None:
             self._watch(live)
 
-    def _tell(self, live: _Live, **changes: Any) -> None:
+    def _tell(self, live: Live, **changes: Any) -> None:
         task = msgspec.structs.replace(live.task, **changes)
         self._on_change(task)
         live.task = task
@@ -398,7 +378,7 @@ class Runner:
             for live in list(self._live.values()):
                 if live.task.state is TaskState.RUNNING and (stamp := taskfiles.stamp(live.folder)) != live.sampled:
                     live.sampled = stamp
-                    with _logged(live):
+                    with logged(live):
                         self._tell(live, **taskfiles.measured(live.folder, live.task.usage))
 
     async def _rescanner(self) -> None:
@@ -406,44 +386,10 @@ class Runner:
         while True:
             await asyncio.sleep(max(RESCAN_SECONDS, len(self._live) / 50))
             for live in list(self._live.values()):
-                with _logged(live):
+                with logged(live):
                     self._observe(live)
                     if not live.preparing and self._known(live):
                         self._watch(live)
-
-    async def _kill_unknown(self) -> None:
-        """Kill processes that carry our marker but whose task has no living parent (it died while no engine ran)."""
-        prefix = f"{self._layout.marker}/"
-        for pid, marker in await asyncio.to_thread(process.marked, prefix):
-            key = marker.removeprefix(prefix)
-            namespace, _, name = key.partition("/")
-            if key in self._live:
-                continue  # its own watch deals with it
-            try:
-                folder = self._layout.find(namespace, name)
-            except InvalidSpec:
-                continue  # another engine's, whose state folder lies in ours; or made up by a user
-            if folder is None or not process.lives(read_json(folder / "parent.json")):
-                with contextlib.suppress(OSError):
-                    os.kill(pid, 9)
-
-
-def _key(task: Task) -> str:
-    return f"{task.namespace}/{task.name}"
-
-
-@contextlib.contextmanager
-def _logged(live: _Live) -> Iterator[None]:
-    """One task's trouble (its files, a listener that fails) must not stop the looking after all others."""
-    try:
-        yield
-    except Exception:
-        _log.exception("task %s: what its files say could not be told; trying again", live.task.name)
-
-
-def _remove(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _nothing() -> AsyncIterator[bytes]:
