@@ -12,29 +12,79 @@ from typing import TYPE_CHECKING, Any
 from octopus_hub._version import __version__
 
 if TYPE_CHECKING:
-    from octopus_hub.client.job import run, submit
+    from octopus_hub.client.failures import TaskSetFailed, WaitTimeout
+    from octopus_hub.client.job import Job, run, submit
     from octopus_hub.client.sync import Client
     from octopus_hub.client.tasklog import log
     from octopus_hub.model.errors import OctopusError
-    from octopus_hub.model.taskset import Role, TaskSet
+    from octopus_hub.model.taskset import (
+        After,
+        Completion,
+        ElasticReplicas,
+        Gang,
+        Idle,
+        Input,
+        Lifetime,
+        PlacementPreferences,
+        Port,
+        PreemptionSpec,
+        Resources,
+        Restart,
+        Role,
+        RoleEvent,
+        RunSpec,
+        TaskSet,
+        Topology,
+        Volume,
+    )
 
-__all__ = ["Client", "OctopusError", "Role", "TaskSet", "__version__", "log", "run", "submit"]
+__all__ = [
+    "After",
+    "Client",
+    "Completion",
+    "ElasticReplicas",
+    "Gang",
+    "Idle",
+    "Input",
+    "Job",
+    "Lifetime",
+    "OctopusError",
+    "PlacementPreferences",
+    "Port",
+    "PreemptionSpec",
+    "Resources",
+    "Restart",
+    "Role",
+    "RoleEvent",
+    "RunSpec",
+    "TaskSet",
+    "TaskSetFailed",
+    "Topology",
+    "Volume",
+    "WaitTimeout",
+    "__version__",
+    "log",
+    "run",
+    "submit",
+]
 
 _HOMES = {
     "Client": "octopus_hub.client.sync",
+    "Job": "octopus_hub.client.job",
     "OctopusError": "octopus_hub.model.errors",
-    "Role": "octopus_hub.model.taskset",
-    "TaskSet": "octopus_hub.model.taskset",
+    "TaskSetFailed": "octopus_hub.client.failures",
+    "WaitTimeout": "octopus_hub.client.failures",
     "log": "octopus_hub.client.tasklog",
     "run": "octopus_hub.client.job",
     "submit": "octopus_hub.client.job",
 }
+_MODEL = "octopus_hub.model.taskset"  # home of everything else: what a TaskSet is written with
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_HOMES.get(name, _MODEL)), name)
     globals()[name] = value
     return value
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import logging.handlers
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -145,6 +146,7 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
             password=password,
             address=self.ip if self.ip != LOOPBACK else "",
             shell=_shell(bench.state),
+            command=_command(),
             as_root=os.geteuid() == 0,
         )
 
@@ -199,6 +201,13 @@ def _shell(state: Path) -> str:
     """Return what the account's shell needs to find this workbench."""
     usual = state_folder({name: value for name, value in os.environ.items() if name != "OCTOPUS_STATE"})
     return "in this account" if usual.resolve() == state else f"in this account, with OCTOPUS_STATE={state}"
+
+
+def _command() -> str:
+    """Return how the account's shell calls the command: by its path where the environment is not on ``PATH``."""
+    own = Path(sys.executable).parent / "octopus"
+    found = shutil.which("octopus")
+    return "octopus" if not own.exists() or (found and os.path.samefile(found, own)) else str(own)
 
 
 def _existing(text: str, option: str) -> Path | None:

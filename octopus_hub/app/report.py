@@ -19,6 +19,7 @@ def started(
     password: str = "",
     address: str = "",
     shell: str = "in this account",
+    command: str = "octopus",
     as_root: bool = False,
 ) -> str:
     """Return the block that tells where everything is. ``password`` is given for a terminal only."""
@@ -28,7 +29,7 @@ def started(
         f"  user      {user}",
         f"  password  {password or 'in'} {'(' if password else ''}{password_file}{')' if password else ''}",
         f"  state     {state}",
-        f"  shell     octopus list, octopus submit --name NAME -- COMMAND ({shell})",
+        f"  shell     {command} list, {command} submit --name NAME -- COMMAND ({shell})",
         "  stop      Ctrl-C here; TaskSets that run keep running",
     ]
     if as_root:

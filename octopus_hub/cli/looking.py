@@ -22,6 +22,10 @@ from octopus_hub.model.taskset import TaskSet
 BEHIND = "BehindInQueue"
 QUOTAS = ("QueueQuota", "UserQuota")
 WITHHELD = ("Held", "WaitingFor", "DependencyFailed", "QueuePaused", "QueueUnknown")  # room is not what it waits for
+TIES = {
+    "kernel": "its kernel: it is stopped when that ends",
+    "server": "its notebook server: it is stopped when that ends",
+}
 HEADER = ("NAME", "PHASE", "RUNNING", "QUEUE", "AGE", "TIME", "NOTE")
 
 
@@ -101,7 +105,8 @@ def show_views(views: list[TaskSetView], style: str, qualified: bool = False) ->
 def note(view: TaskSetView) -> str:
     """Return what is worth saying about a TaskSet in a list."""
     if view.queue_place is not None and view.taskset.status.phase.waiting:
-        return jobtext.waiting(view.queue_place)
+        tried = jobtext.last_try(view.taskset.status)
+        return jobtext.waiting(view.queue_place) + (f"; last try: {tried}" if tried else "")
     return view.taskset.status.message
 
 
@@ -117,9 +122,12 @@ def description(view: TaskSetView, now: float, nodes: Sequence[NodeUse] = ()) ->
         ("Labels", ", ".join(f"{key}={value}" for key, value in sorted(meta.labels.items()))),
         ("Phase", phase),
         ("Message", jobtext.one_line(status.message) if waits is None else ""),
+        ("Last try", jobtext.last_try(status)),
         ("Queue", taskset.spec.queue),
         ("Priority", taskset.spec.priority),
         ("Framework", taskset.spec.framework),
+        ("After", ", ".join(f"{each.name} ({each.on})" for each in taskset.spec.after)),
+        ("Tied to", TIES.get(taskset.spec.lifetime.mode, "")),
         ("Needs", jobtext.amounts(taskset.amounts())),
         ("Age", jobtext.duration(jobtext.age_seconds(taskset, now))),
         ("Ran", jobtext.running_time(status, now)),

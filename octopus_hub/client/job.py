@@ -5,7 +5,6 @@ The public functions ``submit`` and ``run`` are here. Everything is pushed: wait
 
 from __future__ import annotations
 
-import codecs
 import importlib
 import os
 import time
@@ -19,6 +18,8 @@ from octopus_hub.client.calls import LogQuery
 from octopus_hub.client.connection import find_connection
 from octopus_hub.client.failures import TaskSetFailed, WaitTimeout
 from octopus_hub.client.following import Following
+from octopus_hub.client.joblogs import Logs as Logs
+from octopus_hub.client.joblogs import lines_of as lines_of
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import TaskSetView
 from octopus_hub.model.errors import Conflict, InvalidSpec, NotFound, OctopusError
@@ -141,6 +142,11 @@ class Job:
     def uid(self) -> str:
         """What tells it from any other of the same name."""
         return self.view.taskset.metadata.uid
+
+    @property
+    def phase(self) -> Phase:
+        """Where it stands now."""
+        return self.status().phase
 
     @property
     def tasks(self) -> list[Task]:
@@ -330,45 +336,6 @@ class Outputs:
     def __repr__(self) -> str:
         rows = [(file.path, jobtext.size(file.size), file.digest) for file in self.list()]
         return jobtext.columns(("PATH", "SIZE", "DIGEST"), rows) if rows else "no outputs"
-
-
-class Logs:
-    """The log of one task. Each iteration reads it anew."""
-
-    def __init__(self, job: Job, query: LogQuery) -> None:
-        self._job = job
-        self._query = query
-
-    def __iter__(self) -> Iterator[str]:
-        return lines_of(self._job.client.logs(self._job.name, self._query, self._job.namespace))
-
-    def __str__(self) -> str:
-        return "".join(self)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _ipython_display_(self) -> None:
-        import sys
-
-        for line in self:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-
-
-def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Yield lines with their ends, the last one perhaps without; bytes that are not UTF-8 are shown as such."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    parts: list[str] = []  # of a line that is not complete yet
-    for chunk in chunks:
-        *lines, rest = decoder.decode(chunk).split("\n")
-        for line in lines:
-            yield "".join([*parts, line, "\n"])
-            parts.clear()
-        parts.append(rest)
-    last = "".join([*parts, decoder.decode(b"", final=True)])
-    if last:
-        yield last
 
 
 def choose_role(taskset: TaskSet, role: str | None) -> str:

@@ -17,6 +17,7 @@ from octopus_hub.model.taskset import Role, TaskSet
 
 SHOWN_TASKS = 50
 COMMAND_WIDTH = 60
+WITHDRAWN = ("StartFailed", "BindTimeout")  # reasons in Queued: it was tried, and its message says what went wrong
 STOPPED = "Stopped"  # a task that we ended has not failed
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
@@ -44,6 +45,7 @@ def summary(view: TaskSetView, now: float) -> str:
     parts = [headline(taskset, now)]
     if view.queue_place is not None and status.phase.waiting:
         parts.append("  " + waiting(view.queue_place))
+        parts += [f"  last try: {tried}" for tried in (last_try(status),) if tried]
     elif status.message:
         parts.append("  " + one_line(status.message))
     if view.tasks:
@@ -76,6 +78,11 @@ def waiting(place: QueuePlace) -> str:
         basis = f" ({place.basis})" if place.basis else ""
         text += f"; about {duration(place.estimate_seconds)} more{basis}"
     return text
+
+
+def last_try(status: Status) -> str:
+    """Return what ended its last try to start, while it waits for the next."""
+    return one_line(status.message) if status.phase.waiting and status.reason in WITHDRAWN else ""
 
 
 def role_table(taskset: TaskSet) -> str:

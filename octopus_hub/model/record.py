@@ -104,6 +104,9 @@ class Record(ApiStruct, frozen=True, kw_only=True):
     product_version: str = ""
     path: str = ""  # folder of the record on the machine that keeps it
 
+    def __repr__(self) -> str:  # the whole is thousands of characters; it stands in record.json
+        return f"<Record {self.namespace}/{self.name}@{self.attempt} {self.phase.value} {self.path}>"
+
 
 def to_json(record: Record) -> bytes:
     """Return the content of ``record.json``: readable, and its kind and version always stated."""

@@ -24,6 +24,10 @@ class Phase(StrEnum):
     FAILED = "Failed"  # they have not; message and record say why
     STOPPED = "Stopped"  # ended by request
 
+    def __repr__(self) -> str:
+        """A notebook's cell shows the last value: that of ``job.wait()``."""
+        return self.value
+
     @property
     def terminal(self) -> bool:
         """No further change will come."""

@@ -10,8 +10,9 @@ import pytest
 from octopus_hub.client import jobtext
 from octopus_hub.client.room import room, shortages
 from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.status import Phase, QueuePlace
 from octopus_hub.model.taskset import PlacementPreferences, Role, TaskSet
-from tests.client.views import NOW, VIEWS, failed, hostile, nodes, queued, running
+from tests.client.views import NOW, VIEWS, failed, hostile, nodes, queued, running, view
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -126,3 +127,11 @@ def test_progress_counts() -> None:
     assert running_of_total(running()) == (3, 4)
     assert line(running(), NOW) == "mnist  Running  1m23s  3/4 tasks running"
     assert "place 2 in its queue" in line(queued(), NOW)
+
+
+def test_a_gang_that_was_tried_says_what_went_wrong() -> None:
+    place = QueuePlace(uid="uid-1", place=1, code="BackOff", message="could not be started on node-a")
+    tried = view(Phase.QUEUED, place=place, reason="StartFailed", message="worker 0 failed: no room; it queues again")
+    assert "\n  last try: worker 0 failed: no room; it queues again\n" in jobtext.summary(tried, NOW)
+    assert jobtext.last_try(view(Phase.QUEUED, place=place, reason="Released", message="x").taskset.status) == ""
+    assert jobtext.last_try(view(Phase.FAILED, reason="StartFailed", message="x").taskset.status) == ""

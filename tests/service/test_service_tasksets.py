@@ -200,6 +200,15 @@ async def test_what_runs_can_not_be_held(service: Running) -> None:
     assert answer.status_code == 409 and "Running" in answer.json()["detail"]
 
 
+async def test_what_has_ended_can_not_be_released(service: Running) -> None:
+    stored = await submit(service)
+    ended = msgspec.structs.replace(stored.status, phase=Phase.SUCCEEDED)
+    uid, version = stored.metadata.uid, stored.metadata.version
+    await service.backend.update_status(uid, ended, version=version, epoch=service.backend.epoch)
+    answer = await service.client("alice-token").post("tasksets/-/mnist/release")
+    assert answer.status_code == 409 and "is Succeeded; only a TaskSet that waits" in answer.json()["detail"]
+
+
 async def test_delete_asks_for_the_end_first(service: Running) -> None:
     client = service.client("alice-token")
     stored = await submit(service)

@@ -30,7 +30,15 @@ Quantities are Kubernetes' own: `500m` and `0.5` are half a CPU, `8Gi` is 8 x 2^
 
 In Python the flat form moves fields to their place: `Role("worker", replicas=2, devices={"gpu": 1}, memory="8Gi")` is a
 role with `resources`, `TaskSet("mnist", roles=[...], queue="research", labels={...})` a TaskSet with `metadata` and `spec`.
-Python's names are those below in snake case: `maxRestarts` is `max_restarts`.
+Python's names are those below in snake case: `maxRestarts` is `max_restarts`. What is nested is given as its class or as
+a mapping with the names below:
+
+```python
+from octopus_hub import Lifetime, Restart, Role, TaskSet
+
+worker = Role("worker", command=["python", "train.py"], restart=Restart(scope="gang", max_restarts=2))
+TaskSet("mnist", roles=[worker], lifetime=Lifetime(mode="kernel"), after=[{"name": "prepare"}])
+```
 """
 _WRITTEN = ("TaskSet", "Metadata", "Spec", "Role")
 _ADDED = "## What the service adds\n\n`resolved` and `status` are the service's; what a submitted document has there is left out.\n"

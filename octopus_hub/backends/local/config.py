@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from octopus_hub.core.policies import POLICIES
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.errors import InvalidSpec, OctopusError
 from octopus_hub.model.quantity import parse_cpu, parse_memory
@@ -101,6 +102,11 @@ class _Reader:
             for key in ("nominal", "perUser", "borrow", "lend"):
                 if fields.get(key) is not None:
                     fields[key] = msgspec.to_builtins(self._amounts(f"{where}.{key}", fields[key]))
+            policy = fields.get("policy", "fifo")
+            if policy not in POLICIES:
+                near = difflib.get_close_matches(str(policy), list(POLICIES), 1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(POLICIES)}"
+                self.problems.append(f"{where}.policy: unknown policy {policy!r}; {hint}")
             self._convert(where, fields, Queue, found)
         return tuple(found)
 

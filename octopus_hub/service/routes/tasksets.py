@@ -175,7 +175,12 @@ class Release(Wish):
     path: ClassVar[str] = "/tasksets/{ns}/{name}/release"
 
     def wanted(self, taskset: TaskSet) -> bool:
-        """What is not held is released."""
+        """What is not held is released; what has ended can't be."""
+        if taskset.status.phase.terminal:
+            raise Conflict(
+                f"{taskset.name} is {taskset.status.phase.value}; only a TaskSet that waits can be released",
+                phase=taskset.status.phase.value,
+            )
         return taskset.spec.hold
 
     async def wish(self, uid: str) -> TaskSet:

@@ -77,7 +77,7 @@ queues:
 - {name: research, nominl: {cpu: 1}}
 - {name: research}
 - {policy: fifo}
-- {name: odd, weight: heavy, nominal: {cpu: -1, memory: lots, devices: {gpu: 1.5, fpga: true}}}
+- {name: odd, policy: priorty, weight: heavy, nominal: {cpu: -1, memory: lots, devices: {gpu: 1.5, fpga: true}}}
 - just a name
 priorities:
 - {name: urgent, value: high}
@@ -96,6 +96,7 @@ limits: {log: 1Ki, blob: much}
         "queues[0].nominl: unknown field; did you mean nominal?",
         "queues[1].name: research is declared twice",
         "queues[2].name: a name is needed",
+        "queues[3].policy: unknown policy 'priorty'; did you mean priority?",
         "queues[3].weight: Expected `int`, got `str`",
         "queues[3].nominal.cpu: ",
         "queues[3].nominal.memory: ",
