@@ -29,7 +29,7 @@ def started(
         f"  user      {user}",
         f"  password  {password or 'in'} {'(' if password else ''}{password_file}{')' if password else ''}",
         f"  state     {state}",
-        f"  shell     {command} list, {command} submit --name NAME -- COMMAND ({shell})",
+        f"  shell     {command} list, or: submit --name NAME -- COMMAND ({shell})",
         "  stop      Ctrl-C here; TaskSets that run keep running",
     ]
     if as_root:

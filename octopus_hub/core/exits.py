@@ -113,7 +113,7 @@ _REASONS: dict[str, Exit] = {
     ),
     "ImageMissing": Exit(
         "permanent",
-        "something the task needs does not exist (image, workspace or secret)",
+        "something the task needs does not exist (image, workspace, volume or secret)",
         "check the names in the TaskSet and submit again",
         retry=False,
     ),
