@@ -94,19 +94,24 @@ def file_system(folder: Path, mounts: Path = MOUNTS) -> str:
 
 
 class Lock:
-    """The exclusive lock of a state folder; the kernel frees it when the engine dies, however it dies."""
+    """The exclusive lock of a state folder; the kernel frees it when the engine dies, however it dies.
+
+    Both the file, which says who holds it, and the folder itself are locked: the file may be removed by hand.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _unwritable(folder, error) from error
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for fd in (self._fd, self._folder):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(self._fd, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._fd)
+            self.release()
             raise StateError(
                 f"another octopus (process {holder}) uses {folder}; stop it first (kill {holder}), or give this one "
                 "another folder with OCTOPUS_STATE",
@@ -121,9 +126,10 @@ class Lock:
 
     def release(self) -> None:
         """Let the next engine in. The file stays: removing it would let two engines lock two files."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in (self._fd, self._folder):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._folder = -1
 
 
 def disk_full(folder: Path, error: Exception) -> StateError:

@@ -12,6 +12,7 @@ too, for one fsync each. What a power cut may take (rows of tasks, counts) is le
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from octopus_hub.model.taskset import TaskSet
 
 NAME = "octopus.db"
 BACKUP = "octopus.db.bak"
+RESCUED = "octopus.db.rescued"
 
 _encode = msgspec.json.Encoder().encode
 _decode_taskset = msgspec.json.Decoder(TaskSet).decode
@@ -49,11 +51,13 @@ class Store:
         self.path = folder / NAME
         self.backup_path = folder / BACKUP
         self._durable = False
+        self._rescued = ""
         with self.errors():
             self.path.touch(mode=0o600)
             self._db = sqlite3.connect(self.path, isolation_level=None, cached_statements=64)
             try:
                 self._prepare()
+                self._inode = self.path.stat().st_ino
             except BaseException:
                 self._db.close()
                 raise
@@ -143,6 +147,7 @@ class Store:
     def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """Run statements as one transaction."""
         with self.errors():
+            self._still_there()
             if durable != self._durable:
                 self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 self._durable = durable
@@ -159,6 +164,27 @@ class Store:
         """Return the rows of a SELECT."""
         with self.errors():
             return self._db.execute(sql, values).fetchall()
+
+    def _still_there(self) -> None:
+        """Refuse to write rows that no later start would find: the file was removed or replaced under us."""
+        try:
+            if self.path.stat().st_ino == self._inode:
+                return
+        except FileNotFoundError:
+            pass
+        if not self._rescued:
+            earlier = self.path.with_name(RESCUED).exists()
+            name = f"{RESCUED}-{os.getpid()}" if earlier else RESCUED
+            target = self.path.with_name(name)
+            target.touch(mode=0o600)
+            with contextlib.closing(sqlite3.connect(target)) as copy:
+                self._db.backup(copy)  # the kernel keeps the file for us until we close it
+            self._rescued = name
+        raise StateError(
+            f"{self.path} was removed or replaced while octopus ran, nothing of this was stored; what it held is in "
+            f"{self._rescued}: stop octopus, then cd {self.path.parent} && rm -f {NAME}-wal {NAME}-shm && "
+            f"mv {self._rescued} {NAME}"
+        )
 
     # --- backup
     def back_up(self, target: Path | None = None) -> None:
@@ -182,7 +208,7 @@ class Store:
     def _check(self, db: sqlite3.Connection) -> None:
         verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
-            raise self._damaged(str(verdict))
+            raise self._damaged(" ".join(str(verdict).split()))
 
     # --- errors
     @contextlib.contextmanager
