@@ -108,6 +108,7 @@ class Blobs:
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[tuple[Path, int]]:
         with self._errors():
+            self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)  # somebody may have tidied up
             fd, name = tempfile.mkstemp(dir=self._incoming)
         try:
             yield Path(name), fd

@@ -22,6 +22,7 @@ class Live:
         self.task = task
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
+        self.parent: dict[str, Any] = {}  # who its parent is, should the folder's files be removed
         self.watch: asyncio.Task[None] | None = None
         self.preparing = False
         self.wishes: dict[str, Any] | None = None  # a stop that came while it was prepared

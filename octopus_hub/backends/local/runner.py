@@ -245,8 +245,8 @@ class Runner:
     def _write_stop(self, live: Live) -> None:
         try:
             write_json(live.folder / "stop", live.wishes or {})
-        except OSError:  # a full disk: the signal says it without words
-            identity = read_json(live.folder / "parent.json")
+        except OSError:  # a full disk, or no folder any more: the signal says it without words
+            identity = read_json(live.folder / "parent.json") or live.parent
             if process.lives(identity):
                 os.kill(identity["pid"], 15)
         process.poke(live.folder)
@@ -264,6 +264,7 @@ class Runner:
             live.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             identity = await self._identity(live)
             if identity is not None and process.lives(identity):
+                live.parent = identity
                 await process.until_gone(identity)
         if live.process is not None:
             await asyncio.to_thread(live.process.wait)
