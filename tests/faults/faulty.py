@@ -38,6 +38,16 @@ esac
 """  # keeps TaskSets of these names in Starting, or between their record and its mark, until told
 
 
+def put_hook(state: Path, hold: Path) -> None:
+    """Put the hook that holds TaskSets by their names; a file of a TaskSet's name in ``hold`` lets it go on."""
+    place = state / "plugins" / "hooks"
+    place.mkdir(parents=True)
+    (place / "holding.yaml").write_text(HOLDING + f"env: {{HOLD: '{hold}'}}\n")
+    (place / "holding.sh").write_text(HOLDING_SH)
+    (place / "holding.sh").chmod(0o755)
+    hold.mkdir()
+
+
 class Faulty(RunningEngine):
     """One state folder and its engine, which may be killed, held and started again."""
 
@@ -52,12 +62,7 @@ class Faulty(RunningEngine):
         self.process: subprocess.Popen[bytes] | None = None
         self._clients: dict[tuple[str, str], httpx.Client] = {}
         if hooks:
-            place = state / "plugins" / "hooks"
-            place.mkdir(parents=True)
-            (place / "holding.yaml").write_text(HOLDING + f"env: {{HOLD: '{folder / 'hold'}'}}\n")
-            (place / "holding.sh").write_text(HOLDING_SH)
-            (place / "holding.sh").chmod(0o755)
-            (folder / "hold").mkdir()
+            put_hook(state, folder / "hold")
 
     # --- the engine
     def launch(self, point: str = "", **environ: str) -> subprocess.Popen[bytes]:
