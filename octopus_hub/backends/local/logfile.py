@@ -73,6 +73,20 @@ def name(number: int) -> str:
     return f"log.{number}" if number else "log"
 
 
+def end(folder: Path, size: int) -> bytes:
+    """Return at most the last ``size`` bytes of the last file; nothing if it can't be read or is a link."""
+    for number in reversed(parts(folder)):
+        try:
+            fd = os.open(folder / name(number), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        with open(fd, "rb") as file:
+            file.seek(max(0, os.fstat(fd).st_size - size))
+            if data := file.read(size):
+                return data
+    return b""
+
+
 def read_at(folder: Path, geometry: Geometry, offset: int) -> tuple[bytes, int]:
     """Return some bytes from ``offset`` on and the offset after them; what was dropped is replaced by a note."""
     number, position = geometry.at(offset)

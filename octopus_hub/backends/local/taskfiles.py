@@ -11,12 +11,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+from octopus_hub.backends.local import logfile
 from octopus_hub.backends.local.outputs import last_metrics, plain_file
 from octopus_hub.backends.local.prepare import METRICS
 from octopus_hub.model.task import Task, TaskState, Usage
 
 MESSAGE = ".octopus/message"  # below the work folder: one sentence of the task about its failure
 MESSAGE_BYTES = 1000
+COMPLAINT_BYTES = 4096
+COMPLAINT_LENGTH = 300
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def ending(folder: Path, task: Task, end: dict[str, Any], now: float) -> dict[st
         "exit_code": end.get("exit_code"),
         "signal": end.get("signal"),
         "end_reason": end.get("end_reason", ""),
-        "message": end.get("message", "") or ("" if ok else said(folder / "work" / MESSAGE)),
+        "message": end.get("message", "") or ("" if ok else said(folder / "work" / MESSAGE) or _complaint(folder, end)),
         "usage": Usage(
             peak_memory_bytes=max(int(end.get("peak_memory_bytes", 0)), task.usage.peak_memory_bytes),
             cpu_seconds=max(float(end.get("cpu_seconds", 0)), task.usage.cpu_seconds),
@@ -76,7 +79,19 @@ def said(path: Path) -> str:
         return ""
     with file:
         lines = file.read(MESSAGE_BYTES).decode(errors="replace").strip().splitlines()
-    return "".join(sign if sign.isprintable() else " " for sign in lines[0]) if lines else ""
+    return _printable(lines[0]) if lines else ""
+
+
+def _complaint(folder: Path, end: dict[str, Any]) -> str:
+    """Return the last line that a program wrote before it gave up: of a traceback the error itself, "" if it was ended."""
+    if not end.get("exit_code") or end.get("end_reason") or end.get("signal"):
+        return ""
+    lines = logfile.end(folder, COMPLAINT_BYTES).decode(errors="replace").strip().splitlines()
+    return _printable(lines[-1])[:COMPLAINT_LENGTH] if lines else ""
+
+
+def _printable(line: str) -> str:
+    return "".join(sign if sign.isprintable() else " " for sign in line).strip()
 
 
 def measured(folder: Path, before: Usage) -> dict[str, Any]:

@@ -211,3 +211,21 @@ async def test_a_gang_of_four_runs_soon(bench: Bench) -> None:
     for task in tasks:
         await bench.ended(task)
     assert json.loads((bench.folder(tasks[0]) / "exit.json").read_text())["signal"] in (9, 15)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (python("print('begin'); raise ValueError('no such data\\x1b[31m')"), "ValueError: no such data [31m"),
+        (["sh", "-c", "echo out of paper >&2; echo; exit 9"], "out of paper"),
+        (["sh", "-c", "exit 9"], ""),
+        (["sh", "-c", "echo fine; kill -9 $$"], ""),
+        (["sh", "-c", "echo fine"], ""),
+        (["sh", "-c", "yes $(printf %01000d 1) | head -n 5000; echo the end; exit 1"], "the end"),
+    ],
+    ids=["traceback", "stderr", "silent", "killed", "success", "long log"],
+)
+async def test_the_last_line_of_a_program_that_gave_up_is_its_message(
+    bench: Bench, command: list[str], words: str
+) -> None:
+    assert (await bench.ended(await bench.run(command))).message == words
