@@ -100,7 +100,8 @@ def test_the_engine_dies_while_others_are_in_every_phase(own: Faulty) -> None:
     ends = own.ended("running", "starting", "restarting", "stopping", "ending")
     assert [end["phase"] for end in ends] == ["Failed", "Succeeded", "Succeeded", "Stopped", "Succeeded"]
     assert [own.starts(name) for name in ("running", "starting", "restarting", "ending")] == [2, 1, 2, 1]
-    assert [task["exitCode"] for task in own.tasks("running")] == [3, 3]
+    codes = [task.get("exitCode") for task in own.tasks("running")]
+    assert 3 in codes and set(codes) <= {3, None}  # the other may be stopped before it comes to its own end
     own.until("queued", Phase.RUNNING)
     assert own.strays("running") + own.strays("stopping") == []
 
