@@ -94,7 +94,7 @@ class Record(ApiStruct, frozen=True, kw_only=True):
     seed: int | None = None
     queued_at: float | None = None
     admitted_at: float | None = None
-    started_at: float | None = None
+    started_at: float | None = None  # the first program of this attempt ran
     finished_at: float | None = None
     timeline: list[TimelineEntry] = []
     tasks: list[TaskEnd] = []

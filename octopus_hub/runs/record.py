@@ -73,6 +73,7 @@ def build(taskset: TaskSet, tasks: Sequence[Task], attempt: int, found: Captured
         inputs=stated_inputs(spec.inputs),
         seed=spec.seed,
         timeline=taskset.status.timeline,
+        started_at=min((task.started_at for task in tasks if task.started_at is not None), default=None),
         tasks=ends,
         metrics=_metrics(taskset, tasks),
         outputs=found.outputs,
@@ -96,7 +97,7 @@ def _ended(record: Record, taskset: TaskSet) -> Record:
         message=status.message,
         queued_at=status.queued_at,
         admitted_at=status.admitted_at,
-        started_at=status.started_at or status.starting_at,
+        started_at=record.started_at or status.starting_at,
         finished_at=status.finished_at,
     )
 
@@ -113,7 +114,6 @@ def _gone_by(record: Record, taskset: TaskSet, tasks: Sequence[Task]) -> Record:
         message=describe(first) if first else "its tasks left no trace",
         final=False,
         queued_at=taskset.status.queued_at,
-        started_at=min((task.started_at for task in tasks if task.started_at is not None), default=None),
         finished_at=max((task.finished_at for task in tasks if task.finished_at is not None), default=None),
     )
 

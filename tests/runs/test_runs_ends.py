@@ -88,6 +88,8 @@ async def test_every_attempt_before_a_restart_has_its_own(engine: Engine) -> Non
         assert "exit code 1" in record.message, "what ended this attempt, not what came after"
         assert logs(record) == {f"logs/main-0-{attempt}.log": f"attempt {attempt}\n"}
         assert Path(record.path, "outputs/main-0/n").read_text() == str(attempt)
+        assert record.started_at == record.tasks[0].started_at
+    assert last.started_at == last.tasks[0].started_at, "its own start, not that of the first attempt"
     assert Path(last.path, "outputs/main-0/n").read_text() == "3"
 
 
