@@ -55,6 +55,7 @@ def test_a_terminal_without_our_characters(shell: Shell) -> None:
 
 def test_tables_fit_the_terminal(some: Shell) -> None:
     some.octopus("submit", "--name", "waits", "--after", "shown", "--no-workspace", "--", "true")
+    some.until("waits", lambda view: view.queue_place is not None)  # its reason is written within a second
     terminal = Terminal(some, "list", columns=60)
     assert terminal.close() == 0
     lines = terminal.shown.splitlines()

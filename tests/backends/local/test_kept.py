@@ -22,6 +22,7 @@ from octopus_hub.backends.local.store import NAME, Store
 from octopus_hub.backends.local.vault import KEY, Vault
 from octopus_hub.model.errors import InvalidSpec, NotFound, StateError, TooLarge
 from octopus_hub.model.record import OutputFile, TaskEnd
+from octopus_hub.model.task import TaskState
 from octopus_hub.model.taskset import Workspace
 from tests.backends.harness import Harness, chunks, spec
 from tests.backends.test_contract_things import record
@@ -231,7 +232,7 @@ async def test_everything_is_there_after_opening_again(local: Harness) -> None:
     job = await local.create(key="k")
     addresses = await backend.reserve(job, [("w", 0)], {"w": ["main"]})
     (name,) = await local.started(job, ["sh", "-c", "echo on; sleep 1000"], devices={"virtual": 2})
-    before = await local.task(*name)
+    (before,) = await local.wait(name, states=(TaskState.RUNNING,))
     digest = await backend.put_blob(chunks(b"x"), limit=1)
     await backend.put_ledger("usage", {"a": 1})
     stored = await backend.put_record(record())
@@ -239,8 +240,8 @@ async def test_everything_is_there_after_opening_again(local: Harness) -> None:
     assert (await again.listing()).tasksets == [job]
     assert (await local.create(key="k")) == job
     assert await again.reserve(job, [("w", 0)], {"w": ["main"]}) == addresses
-    row = await local.task(*name)
-    assert (row.devices, row.state, row.created_at) == (before.devices, "Running", before.created_at)
+    (row,) = await local.wait(name, states=(TaskState.RUNNING,))
+    assert (row.devices, row.created_at) == (before.devices, before.created_at)
     assert await again.blob_path(digest) and await again.get_ledger("usage") == {"a": 1}
     assert await again.get_record("anna", "job") == stored
     async with asyncio.timeout(60):
