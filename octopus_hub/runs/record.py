@@ -82,6 +82,8 @@ def build(taskset: TaskSet, tasks: Sequence[Task], attempt: int, found: Captured
     )
     last = taskset.status.phase.terminal and attempt == taskset.status.attempt
     ended = _ended(record, taskset) if last else _gone_by(record, taskset, tasks)
+    if ended.started_at and ended.finished_at and ended.finished_at < ended.started_at:
+        ended = msgspec.structs.replace(ended, finished_at=ended.started_at)  # a clock was set back in between
     if found.problems:
         words = [ended.message.rstrip(".") + "." if ended.message else "", *found.problems]
         ended = msgspec.structs.replace(ended, message=" ".join(word for word in words if word))

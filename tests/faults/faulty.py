@@ -236,9 +236,12 @@ def document(name: str, **spec: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def faulty(folder: Path, config: str = NODES, *, hooks: bool = False, start: bool = True) -> Iterator[Faulty]:
+def faulty(
+    folder: Path, config: str = NODES, *, hooks: bool = False, start: bool = True, log: Path | None = None
+) -> Iterator[Faulty]:
     """Give an engine on a fresh state below ``folder``; everything is gone at the end."""
     own = Faulty(folder, config, hooks)
+    own.log = log or own.log
     try:
         if start:
             own.start()

@@ -27,15 +27,25 @@ def own(tmp_path: Path) -> Iterator[Faulty]:
         yield own
 
 
-@pytest.fixture
-def left(tmp_path: Path) -> Iterator[Faulty]:
-    """A state folder that was in use and has no engine now: an ended TaskSet, a held one, a secret."""
-    with faulty(tmp_path) as own:
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder that was in use: an ended TaskSet, a held one, a secret; with a backup of all that."""
+    with faulty(tmp_path_factory.mktemp("used")) as own:
         own.submit("done", "echo result > outputs/r")
         own.submit("held", ["true"], hold=True)
         assert own.client().put("secrets/token", json={"value": "s3cret"}).status_code == 204
         own.ended("done")
+        own.restart()
         own.kill()
+        edited(own)
+    return own.state
+
+
+@pytest.fixture
+def left(tmp_path: Path, used: Path) -> Iterator[Faulty]:
+    """A copy of it that has no engine now."""
+    with faulty(tmp_path, start=False) as own:
+        shutil.copytree(used, own.state, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".events", "control"))
         yield own
 
 
@@ -92,9 +102,6 @@ def test_a_state_of_a_newer_version_is_refused_and_left_alone(left: Faulty) -> N
 
 @pytest.mark.parametrize("harm", ["header", "pages", "cut", "row"])
 def test_a_damaged_database_tells_the_way_back_and_the_way_works(left: Faulty, harm: str) -> None:
-    left.start()  # makes the backup
-    left.kill()
-    edited(left)
     path = left.state / "octopus.db"
     content = bytearray(path.read_bytes())
     if harm == "row":
@@ -290,9 +297,7 @@ def small(tmp_path: Path) -> Iterator[Faulty]:
     if mounted.returncode:
         pytest.skip("a small disk can't be mounted here")
     try:
-        with faulty(disk) as own:
-            own.log = tmp_path / "engine.log"
-            own.restart()
+        with faulty(disk, log=tmp_path / "engine.log") as own:
             yield own
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
