@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import resource
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.routing import URLSpec
 from tornado.web import Application
 
@@ -39,8 +43,11 @@ from octopus_hub.service.settings import ServiceSettings
 from octopus_hub.service.stream import Streams
 from octopus_hub.service.submit import Registry, Submission
 
+log = logging.getLogger(__name__)
+
 IDLE_SECONDS = 300.0
 HEADER_BYTES = 64 * 1024
+TOLD_SECONDS = 60.0  # between two words in the log about connections that are refused
 
 HANDLERS: tuple[type[ApiHandler], ...] = (
     tasksets.TaskSets,
@@ -137,10 +144,37 @@ def make_app(
 def make_server(application: Application) -> HTTPServer:
     """Return a server for the application; the caller gives it sockets.
 
-    Silent connections are closed after a while, so that they can't use up the process' open files. Addresses in
-    ``X-Forwarded-For`` are not believed: any process of the machine could send them.
+    Silent connections are closed after a while, and there is a most of them, so that they can't use up the process'
+    open files. Addresses in ``X-Forwarded-For`` are not believed: any process of the machine could send them.
     """
-    return HTTPServer(application, idle_connection_timeout=IDLE_SECONDS, max_header_size=HEADER_BYTES)
+    return BoundedServer(application, idle_connection_timeout=IDLE_SECONDS, max_header_size=HEADER_BYTES)
+
+
+class BoundedServer(HTTPServer):
+    """Closes connections beyond a third of what the process may open: tasks, database and logs need files, too."""
+
+    def initialize(self, *arguments: Any, **options: Any) -> None:
+        """Called by tornado instead of ``__init__``."""
+        super().initialize(*arguments, **options)
+        self.most = max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
+        self._open = 0
+        self._told_at = float("-inf")
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Take a connection, or close it at once."""
+        if self._open >= self.most:
+            stream.close()
+            if time.monotonic() - self._told_at > TOLD_SECONDS:
+                self._told_at = time.monotonic()
+                log.warning("connections are refused: %d are open, the most", self._open)
+            return
+        self._open += 1
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """A connection has ended."""
+        self._open -= 1
+        super().on_close(server_conn)
 
 
 def pattern_of(handler: type[ApiHandler], settings: ServiceSettings) -> str:

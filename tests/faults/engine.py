@@ -1,7 +1,8 @@
 """Engine and service as a process that can be hit at a chosen moment: ``python -m tests.faults.engine STATE [POINT]``.
 
 At the point the process sends itself the signal that ``FAULT_SIGNAL`` names, once: SIGKILL is a crash there, SIGSTOP
-holds it there until the test lets it go on. The file that ``FAULT_CLOCK`` names holds seconds by which its clock is off.
+holds it there until the test lets it go on. The file that ``FAULT_CLOCK`` names holds seconds by which its clock is off;
+``FAULT_FILES`` is how many files it may open.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ if __name__ == "__main__":
 
     import asyncio
     import logging
+    import resource
+
+    if "FAULT_FILES" in os.environ:
+        most = int(os.environ["FAULT_FILES"])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     from tests.engine import _serve
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from octopus_hub.model.status import Phase
@@ -177,3 +178,34 @@ def test_streams_of_one_user_are_bounded(engine: Faulty) -> None:
 def _status(engine: Faulty) -> int:
     with engine.client().stream("GET", "stream") as answer:
         return answer.status_code
+
+
+def test_connections_that_are_only_opened_use_up_no_files(own: Faulty) -> None:
+    own.start(FAULT_FILES="200")
+    own.submit("running", WAITS + "exit 0")
+    own.up("running")
+    address = urlsplit(own.url)
+    silent = []
+    try:
+        for _ in range(300):
+            each = socket.create_connection((str(address.hostname), address.port or 0))
+            each.sendall(b"GET / HT")
+            silent.append(each)
+        until(lambda: "connections are refused" in own.log.read_text(), "what is too much is refused")
+        assert own.process is not None
+        assert psutil.Process(own.process.pid).num_fds() < 150
+        own.go("running")
+        until(lambda: (own.folders("running")[0] / "exit.json").exists(), "the task ends")
+    finally:
+        for each in silent:
+            each.close()
+    until(lambda: _answers(own), "the service answers again")
+    assert own.ended("running")[0]["phase"] == "Succeeded"
+    assert len(own.log.read_text()) < 20_000 and "Traceback" not in own.log.read_text()
+
+
+def _answers(own: Faulty) -> bool:
+    try:
+        return own.client().get("whoami").status_code == 200
+    except httpx.TransportError:
+        return False
