@@ -103,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     _cluster(commands)
     _records(commands)
     _machine(commands)
+    _simulating(commands)
     return parser
 
 
@@ -261,6 +262,18 @@ def _machine(commands: Commands) -> None:
     install.set_defaults(run="local:install_proxy")
     completion = _add(commands, "completion", "local:completion", "Print a shell's completion script")
     completion.add_argument("shell", choices=("bash", "zsh"))
+
+
+def _simulating(commands: Commands) -> None:
+    simulate = _add(commands, "simulate", "simulating:simulate", "Run a trace of jobs through the scheduler, and count")
+    simulate.add_argument(
+        "trace", metavar="TRACE", help="csv with timestamp,duration,num_gpus,gpu_time,cluster; or .gz"
+    )
+    simulate.add_argument("--gpus", type=_whole, required=True, metavar="N", help="size of the pool, in nodes of 8")
+    simulate.add_argument("--policy", default="fifo", metavar="NAMES", help="fifo, priority, or both with a comma")
+    simulate.add_argument("--first", type=_whole, metavar="N", help="only so many jobs, the earliest")
+    simulate.add_argument("--strict", action="store_true", help="refuse a trace with bad rows")
+    _format(simulate, ("table", "json"))
 
 
 def _named(parser: _Parser, many: bool = False) -> _Parser:
