@@ -131,7 +131,7 @@ def prepare(layout: Layout, item: Prepared) -> subprocess.Popen[bytes]:
         part.mkdir(parents=True, exist_ok=True, mode=passage)
     work = folder / "work"
     for part in (work, folder / "tmp", folder / "volumes"):  # begun by an engine that died, and maybe given away
-        shutil.rmtree(part, ignore_errors=True)
+        part.unlink() if part.is_symlink() else shutil.rmtree(part, ignore_errors=True)
     for part in (work, folder / "tmp"):
         part.mkdir(mode=0o700)
     if spec.workspace:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from octopus_hub.backends.local.prepare import Account, give_away
 from octopus_hub.model.task import TaskState
 from tests.backends.local.conftest import sweep
 from tests.backends.local.tasks import Bench
@@ -73,3 +74,29 @@ async def test_a_stop_reaches_another_account(separate: Bench) -> None:
 async def test_accounts_that_can_not_be_used(separate: Bench, owner: str, words: str) -> None:
     end = await separate.ended(await separate.start(["true"], owner=owner))
     assert end.end_reason == "ImageMissing" and words in end.message
+
+
+def test_a_folder_is_given_away_when_nothing_in_it_is_left_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new owner could otherwise put a link in the place of what root is about to give him."""
+    (tmp_path / "work" / "deep" / "deeper").mkdir(parents=True)
+    (tmp_path / "work" / "deep" / "file").write_text("x")
+    given: list[str] = []
+    monkeypatch.setattr("os.chown", lambda path, *owner, **options: given.append(str(path)))
+    give_away(Account("x", 1, 1, "/"), tmp_path / "work", tmp_path / "none")
+    inside = [Path(path).relative_to(tmp_path).as_posix() for path in given]
+    assert sorted(inside) == ["work", "work/deep", "work/deep/deeper", "work/deep/file"]
+    for path in inside:
+        assert all(inside.index(path) > inside.index(other) for other in inside if other.startswith(f"{path}/"))
+
+
+async def test_what_an_engine_left_half_prepared_is_made_anew(separate: Bench) -> None:
+    """It may have been given away already, so nothing in it is to be trusted by root."""
+    folder = separate.root / "tasks" / "anna" / "job" / "job-worker-0-1"
+    (folder / "work").mkdir(parents=True)
+    (folder / "work" / "outputs").symlink_to("/etc")
+    (folder / "volumes").symlink_to("/etc")
+    end = await separate.run(["sh", "-c", "test -d outputs && ! test -L outputs"], owner=ACCOUNT)
+    assert end.state is TaskState.SUCCEEDED, end.message
+    assert not (folder / "volumes").is_symlink()
