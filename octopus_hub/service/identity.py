@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from octopus_hub.service.access import ADMIN, ALL_SCOPES, widened
 CACHE_SECONDS = 25
 TOKENS_KNOWN = 10_000
 SERVICE_NAME = "octopus"
+log = logging.getLogger(__name__)
 _HEADER = re.compile(r"(?:token|bearer)\s+(\S{1,4096})\s*", re.IGNORECASE)
 
 
@@ -139,6 +141,7 @@ class Authenticator:
         try:
             model: dict[str, Any] | None = await question
         except HTTPError as error:
+            log.warning("the hub can't be asked who calls: %s", error)
             raise Unavailable("the hub can't be asked about this token now; try again") from error
         return model
 

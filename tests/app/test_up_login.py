@@ -62,7 +62,12 @@ async def token(visitor: Walk, user: str, **more: object) -> dict[str, str]:
 
 
 async def status_with(browser: httpx.AsyncClient, value: str) -> int:
-    return (await browser.get(TASKSETS, headers={"Authorization": f"Bearer {value}"})).status_code
+    """Return what the service answers to a token, once the hub can be asked about it (503: try again)."""
+    for _ in range(5):
+        answer = await browser.get(TASKSETS, headers={"Authorization": f"Bearer {value}"})
+        if answer.status_code != 503:
+            break
+    return answer.status_code
 
 
 async def test_a_token_of_the_hub_opens_the_service_and_only_what_it_may(

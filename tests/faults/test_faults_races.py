@@ -102,6 +102,7 @@ def test_two_submitters_with_one_key_at_once_on_either_side_of_a_crash(own: Faul
 
 @pytest.mark.xdist_group("faults")
 def test_stream_clients_that_do_not_read_slow_nobody(engine: Faulty) -> None:
+    until(lambda: engine.client().get("whoami").status_code == 200, "what tests before asked too often is forgotten")
     address = urlsplit(engine.url)
     head = f"GET {address.path}stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {engine.token}\r\n\r\n".encode()
     deaf = []
