@@ -303,7 +303,7 @@ class LocalBackend:
 
     async def list_records(self, namespace: str) -> list[Record]:
         """Return records, newest first."""
-        return self._records.list(namespace)
+        return await self._records.list(namespace)
 
     async def get_record(self, namespace: str, name: str, attempt: int | None = None) -> Record:
         """Return a record by name or uid."""

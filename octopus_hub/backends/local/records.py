@@ -13,7 +13,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -79,13 +79,16 @@ class Records:
         self._index(stored, self._clock())
         return stored
 
-    def list(self, namespace: str) -> list[Record]:
+    async def list(self, namespace: str) -> list[Record]:
         """Return a namespace's records, newest first; one that can't be read is left out and logged."""
         rows = self._store.query(
             "SELECT folder FROM records WHERE namespace = ? ORDER BY at DESC, rowid DESC", (namespace,)
         )
-        found: list[Record] = []
-        for (folder,) in rows:
+        return [*await asyncio.to_thread(self._readable, [row[0] for row in rows])]  # many large ones take seconds
+
+    def _readable(self, folders: Sequence[str]) -> Sequence[Record]:
+        found = []
+        for folder in folders:
             try:
                 found.append(self._read(folder))
             except OctopusError as error:
