@@ -62,7 +62,7 @@ class WaitingRoom:
                 continue
             if any(not task.state.terminal for task in self._cache.tasks_of(uid)):
                 continue  # members of a withdrawn attempt are still dying
-            gang = self._shown[uid] or self._render(taskset)
+            gang = self._shown[uid] or as_waiting(taskset, self._cache)
             self._shown[uid] = gang
             waiting.append(gang)
         return waiting, withheld
@@ -80,19 +80,21 @@ class WaitingRoom:
             others[after.name] = self._cache.tasksets[uid].status.phase if uid else None
         return after_reason(taskset, others)
 
-    def _render(self, taskset: TaskSet) -> Waiting:
-        priority = self._cache.priorities.get(taskset.spec.priority)
-        return Waiting(
-            uid=taskset.metadata.uid,
-            namespace=taskset.metadata.namespace,
-            name=taskset.name,
-            owner=taskset.metadata.owner,
-            queue=taskset.spec.queue,
-            priority=priority.value if priority else 0,
-            queued_at=_queued_at(taskset),
-            needs=needs(taskset),
-            avoid={each.node: each.until for each in taskset.status.avoid},
-        )
+
+def as_waiting(taskset: TaskSet, cache: Cache) -> Waiting:
+    """Return a TaskSet as the scheduler sees it while it waits."""
+    priority = cache.priorities.get(taskset.spec.priority)
+    return Waiting(
+        uid=taskset.metadata.uid,
+        namespace=taskset.metadata.namespace,
+        name=taskset.name,
+        owner=taskset.metadata.owner,
+        queue=taskset.spec.queue,
+        priority=priority.value if priority else 0,
+        queued_at=_queued_at(taskset),
+        needs=needs(taskset),
+        avoid={each.node: each.until for each in taskset.status.avoid},
+    )
 
 
 def _queued_at(taskset: TaskSet) -> float:

@@ -17,7 +17,7 @@ import msgspec
 
 from octopus_hub.backends.base import Backend
 from octopus_hub.control.cache import Cache
-from octopus_hub.core.expand import needs
+from octopus_hub.control.waiting import as_waiting
 from octopus_hub.core.schedule import explain
 from octopus_hub.core.snapshot import Waiting
 from octopus_hub.model.canonical import digest
@@ -222,18 +222,7 @@ class Submission:
 
     def waiting(self, taskset: TaskSet) -> Waiting:
         """Return a TaskSet as the scheduler sees it while it waits."""
-        priority = self._cache.priorities.get(taskset.spec.priority)
-        return Waiting(
-            uid=taskset.metadata.uid,
-            namespace=taskset.metadata.namespace,
-            name=taskset.name,
-            owner=taskset.metadata.owner,
-            queue=taskset.spec.queue,
-            priority=priority.value if priority else 0,
-            queued_at=taskset.status.queued_at or taskset.metadata.created_at,
-            needs=needs(taskset),
-            avoid={each.node: each.until for each in taskset.status.avoid},
-        )
+        return as_waiting(taskset, self._cache)
 
     # --- keys
     def _remember(self, key: tuple[str, str], uid: str) -> None:
