@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from octopus_hub.core.reason import flat, unflat
 from octopus_hub.core.slots import NONE_SUCH, Cluster, Need, Selector, Slots
 from octopus_hub.model.amounts import Amounts
-from octopus_hub.model.queue import Queue
+from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.model.status import Span
 
 Placement = Mapping[str, Sequence[Span]]
@@ -25,11 +25,18 @@ class NodeView:
     capacity: Amounts
     labels: Mapping[str, str] = field(default_factory=dict)
     usable: bool = True  # ready and schedulable
+    taints: tuple[str, ...] = ()  # only roles that tolerate all of them are placed here
 
 
 @dataclass(frozen=True, slots=True)
 class RoleNeed:
-    """One role of a gang: ``count`` equal tasks."""
+    """One role of a gang: ``count`` equal tasks.
+
+    Attributes
+    ----------
+    most : int, optional
+        An elastic role may grow to so many; None is a fixed size.
+    """
 
     role: str
     count: int
@@ -37,6 +44,8 @@ class RoleNeed:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     topology: str | None = None
     topology_required: bool = False
+    most: int | None = None
+    tolerates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,61 @@ class Waiting:
     queued_at: float  # order within equal priority; survives requeue after a failed bind
     needs: tuple[RoleNeed, ...]
     avoid: Mapping[str, float] = field(default_factory=dict)  # node -> not before this time
+    groups: tuple[str, ...] = ()  # of the owner
+    served: float = 0.0  # seconds that earlier attempts ran and that were not lost
+    max_runtime: float | None = None  # seconds an attempt may run, enforced; None: no bound is known
+    preemptible: bool = True
+    min_runtime: float | None = None  # seconds an attempt is left alone; None: the queue's
+    resumes: bool = True  # goes on where it was after a preemption (it writes checkpoints); else it starts again
+    preempted_at: tuple[float, ...] = ()  # of late, oldest first
+    estimate: float | None = None  # seconds it may run in all, from the history of its owner and command
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A gang that holds its place, as the scheduler sees it.
+
+    Attributes
+    ----------
+    gang : Waiting
+        As it would wait again: ``queued_at`` is kept, ``served`` is what it had before this attempt.
+    since : float
+        When this attempt was admitted.
+    checkpoint_at : float, optional
+        When it last reported a checkpoint in this attempt.
+    leaving : bool
+        On its way out (preempted, stopping): it can't be preempted again and what it holds comes free by itself.
+    claimed_by : str
+        uid of the gang it makes room for; nobody else gets that room while that gang waits.
+    """
+
+    gang: Waiting
+    placement: Placement
+    since: float
+    checkpoint_at: float | None = None
+    leaving: bool = False
+    claimed_by: str = ""
+
+    @property
+    def deadline(self) -> float | None:
+        """When it will have ended at the latest; None when nothing bounds it."""
+        return None if self.gang.max_runtime is None else self.since + self.gang.max_runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time window in which nodes are set aside: a course, a maintenance, a drain.
+
+    Work of others must have ended when it begins, so only gangs whose enforced maximum runtime ends before ``start``
+    are placed there ahead of it. Within the window only ``queues`` and ``owners`` may use the nodes (nobody: a drain).
+    """
+
+    name: str
+    start: float
+    end: float | None  # None: until it is taken back
+    nodes: frozenset[str]
+    queues: frozenset[str] = frozenset()
+    owners: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +134,21 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Nodes, usage and queues at one moment."""
+    """Nodes, usage, queues and what runs at one moment.
+
+    ``usage`` also counts what dying tasks of ended gangs hold, so it may be more than ``running`` adds up to.
+    ``attained`` is the decayed use of each (queue, owner) in device-seconds (CPU-seconds where no device is used),
+    as of ``attained_at``.
+    """
 
     nodes: tuple[NodeView, ...]
     usage: Usage = field(default_factory=Usage)
     queues: Mapping[str, Queue] = field(default_factory=dict)
+    running: Mapping[str, Running] = field(default_factory=dict)  # by uid
+    cohorts: Mapping[str, Cohort] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    attained: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    attained_at: float = 0.0
 
     def trial(self) -> Trial:
         """Return an overlay to try admissions in; the snapshot never changes."""
