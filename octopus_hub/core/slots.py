@@ -165,6 +165,10 @@ class Slots:
             self._seen = len(changes)
         return self
 
+    def rebase(self) -> None:
+        """Forget the changes that were taken over: the list of changes is emptied."""
+        self._seen = 0
+
     def _update(self, at: int) -> None:
         room = self._fits(at)
         if room == self.room[at]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from octopus_hub.core.reason import flat, unflat
 from octopus_hub.core.slots import NONE_SUCH, Cluster, Need, Selector, Slots
 from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.names import SKU_LABEL
 from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.model.status import Span
 
@@ -69,6 +71,7 @@ class Waiting:
     resumes: bool = True  # goes on where it was after a preemption (it writes checkpoints); else it starts again
     preempted_at: tuple[float, ...] = ()  # of late, oldest first
     estimate: float | None = None  # seconds it may run in all, from the history of its owner and command
+    notice: float = 60.0  # seconds that it has to end when it is preempted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,15 @@ class Window:
 
     Work of others must have ended when it begins, so only gangs whose enforced maximum runtime ends before ``start``
     are placed there ahead of it. Within the window only ``queues`` and ``owners`` may use the nodes (nobody: a drain).
+
+    Attributes
+    ----------
+    ahead : float
+        So many seconds before ``start`` the nodes close for work that may outlast it.
+    evict : bool
+        What others still run there when it begins is preempted, with notice, where that is allowed.
+    zone : str
+        In which its times are told.
     """
 
     name: str
@@ -116,20 +128,28 @@ class Window:
     nodes: frozenset[str]
     queues: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
+    ahead: float = float("inf")
+    evict: bool = True
+    zone: str = "UTC"
+    purpose: str = "other"
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What admitted gangs hold: by node, by queue, by (queue, owner).
 
-    ``holders`` says how many gangs hold some of a resource (``cpu_millis``, ``memory_bytes``, device types); only
-    texts use it, so it may stay empty.
+    Queues and users also count devices by SKU (``gpu:a100``, see :func:`charged`); nodes don't. ``groups`` counts by
+    (queue, group of the owner), ``tasks`` the members by (queue, owner). ``holders`` says how many gangs hold some of a
+    resource (``cpu_millis``, ``memory_bytes``, device types); only texts use it, so it may stay empty.
     """
 
     nodes: Mapping[str, Amounts] = field(default_factory=dict)
     queues: Mapping[str, Amounts] = field(default_factory=dict)
     users: Mapping[tuple[str, str], Amounts] = field(default_factory=dict)
     holders: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[tuple[str, str], Amounts] = field(default_factory=dict)
+    tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +158,8 @@ class Snapshot:
 
     ``usage`` also counts what dying tasks of ended gangs hold, so it may be more than ``running`` adds up to.
     ``attained`` is the decayed use of each (queue, owner) in device-seconds (CPU-seconds where no device is used),
-    as of ``attained_at``.
+    as of ``attained_at``; ``spent`` is what each queue with a budget used in the window that is current, in
+    device-seconds.
     """
 
     nodes: tuple[NodeView, ...]
@@ -149,6 +170,7 @@ class Snapshot:
     windows: tuple[Window, ...] = ()
     attained: Mapping[tuple[str, str], float] = field(default_factory=dict)
     attained_at: float = 0.0
+    spent: Mapping[str, float] = field(default_factory=dict)
 
     def trial(self) -> Trial:
         """Return an overlay to try admissions in; the snapshot never changes."""
@@ -160,30 +182,52 @@ def held(gangs: Iterable[tuple[Waiting, Placement]]) -> Usage:
     nodes: dict[str, dict[str, int]] = {}
     queues: dict[str, dict[str, int]] = {}
     users: dict[tuple[str, str], dict[str, int]] = {}
+    groups: dict[tuple[str, str], dict[str, int]] = {}
+    tasks: dict[tuple[str, str], int] = {}
     holders: dict[str, int] = {}
     for gang, placement in gangs:
         total: dict[str, int] = {}
+        count = 0
         for need in gang.needs:
-            each = flat(need.each)
+            each, charge = flat(need.each), charged(need)
             for span in placement.get(need.role, ()):
                 _accumulate(nodes.setdefault(span.node, {}), each, span.count)
-                _accumulate(total, each, span.count)
+                _accumulate(total, charge, span.count)
+                count += span.count
+        key = (gang.queue, gang.owner)
+        tasks[key] = tasks.get(key, 0) + count
+        for group in gang.groups:
+            _accumulate(groups.setdefault((gang.queue, group), {}), total, 1)
         _accumulate(queues.setdefault(gang.queue, {}), total, 1)
-        _accumulate(users.setdefault((gang.queue, gang.owner), {}), total, 1)
+        _accumulate(users.setdefault(key, {}), total, 1)
         _accumulate(holders, dict.fromkeys(total, 1), 1)
     return Usage(
         nodes={name: unflat(entries) for name, entries in nodes.items()},
         queues={name: unflat(entries) for name, entries in queues.items()},
         users={key: unflat(entries) for key, entries in users.items()},
         holders=holders,
+        groups={key: unflat(entries) for key, entries in groups.items()},
+        tasks=tasks,
     )
 
 
+def charged(need: RoleNeed) -> dict[str, int]:
+    """Return what quotas count for one task of a role, by resource name.
+
+    A role that asks for a SKU counts twice: as its device type (``gpu``) and as the type with the SKU (``gpu:a100``).
+    """
+    entries = flat(need.each)
+    sku = need.node_selector.get(SKU_LABEL)
+    if sku:
+        entries.update({f"{name}:{sku}": count for name, count in need.each.devices.items() if count})
+    return entries
+
+
 def gang_total(needs: Sequence[RoleNeed]) -> dict[str, int]:
-    """Return what a whole gang asks for, by resource name."""
+    """Return what quotas count for a whole gang, by resource name."""
     total: dict[str, int] = {}
     for need in needs:
-        _accumulate(total, flat(need.each), need.count)
+        _accumulate(total, charged(need), need.count)
     return total
 
 
@@ -192,8 +236,32 @@ def _accumulate(into: dict[str, int], entries: Mapping[str, int], times: int) ->
         into[resource] = into.get(resource, 0) + amount * times
 
 
+class _Taken(NamedTuple):
+    """Resources of ``count`` tasks taken on a node."""
+
+    at: int
+    need: Need
+    count: int
+
+
+class _Charged(NamedTuple):
+    """A gang's total counted on its queue and owner."""
+
+    gang: Waiting
+    total: Mapping[str, int]
+    times: int
+
+
+_Entry = _Taken | _Charged
+_CHANGES_KEPT = 20_000
+_SLOTS_KEPT = 2_000
+
+
 class Trial:
     """A mutable overlay over a snapshot: integers only, changed by :meth:`add` and :meth:`remove`.
+
+    Every change is kept in a journal, so that :meth:`rollback` undoes what was only tried. :meth:`follow` takes it to a
+    later snapshot of the same nodes at the cost of what differs.
 
     Attributes
     ----------
@@ -212,13 +280,74 @@ class Trial:
         self.kept: dict[int, list[int]] = {}
         self.kept_for: list[Waiting] = []
         self.holders = dict(snapshot.usage.holders)
+        self._journal: list[_Entry] = []
         self._queue_used: dict[str, dict[str, int]] = {}
         self._user_used: dict[tuple[str, str], dict[str, int]] = {}
         self._slots: dict[tuple[Need, Selector, frozenset[int]], Slots] = {}
         for name, amounts in snapshot.usage.nodes.items():
-            at = self.cluster.index.get(name)
-            if at is not None:  # a node that is gone holds nothing that could be given
-                self.free[at] = [a - b for a, b in zip(self.free[at], self.cluster.vector(amounts), strict=True)]
+            self._hold(name, amounts)
+
+    # --- over time
+    def mark(self) -> int:
+        """Return the present state of the journal, for :meth:`rollback`."""
+        return len(self._journal)
+
+    def rollback(self, mark: int = 0) -> None:
+        """Undo everything since :meth:`mark`; without one, everything since the snapshot."""
+        journal, free, changes = self._journal, self.free, self.changes
+        while len(journal) > mark:
+            entry = journal.pop()
+            if isinstance(entry, _Taken):
+                vector = free[entry.at]
+                for dimension, amount in entry.need:
+                    if dimension != NONE_SUCH:
+                        vector[dimension] += amount * entry.count
+                changes.append(entry.at)
+            else:
+                self._count(entry.gang, entry.total, -entry.times)
+        if not mark:
+            self.kept.clear()
+            self.kept_for.clear()
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Go over to a later snapshot of the same nodes; what was tried is undone."""
+        self.rollback()
+        before, after = self.snapshot.usage, snapshot.usage
+        if before is not after:
+            if before.nodes is not after.nodes:
+                self._follow_nodes(before.nodes, after.nodes)
+            self._queue_used.clear()
+            self._user_used.clear()
+            self.holders = dict(after.holders)
+        self.snapshot = snapshot
+        self.queues = snapshot.queues
+        if len(self.changes) > _CHANGES_KEPT:
+            for slots in self._slots.values():
+                slots.refresh()
+                slots.rebase()
+            self.changes.clear()
+        if len(self._slots) > _SLOTS_KEPT:
+            self._slots.clear()
+
+    def _follow_nodes(self, before: Mapping[str, Amounts], after: Mapping[str, Amounts]) -> None:
+        for name, amounts in after.items():
+            known = before.get(name)
+            if known is not amounts and known != amounts:
+                self._hold(name, amounts)
+        if len(after) < len(before) or before.keys() - after.keys():
+            for name in before.keys() - after.keys():
+                self._hold(name, None)
+
+    def _hold(self, name: str, amounts: Amounts | None) -> None:
+        at = self.cluster.index.get(name)
+        if at is None:  # a node that is gone holds nothing that could be given
+            return
+        capacity = self.cluster.capacity[at]
+        if amounts is None:
+            self.free[at][:] = capacity
+        else:
+            self.free[at][:] = [a - b for a, b in zip(capacity, self.cluster.vector(amounts), strict=True)]
+        self.changes.append(at)
 
     def slots(self, need: Need, selector: Selector, excluded: frozenset[int] = frozenset()) -> Slots:
         """Return the room for tasks of that size, up to date."""
@@ -240,6 +369,7 @@ class Trial:
             if dimension != NONE_SUCH:
                 free[dimension] -= amount * count
         self.changes.append(at)
+        self._journal.append(_Taken(at, need, count))
 
     def queue_used(self, queue: str) -> dict[str, int]:
         """Return what a queue uses, by resource name."""
@@ -270,6 +400,10 @@ class Trial:
 
     def charge(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
         """Count a gang's total on its queue and owner (``times`` -1 takes it back)."""
+        self._count(gang, total, times)
+        self._journal.append(_Charged(gang, total, times))
+
+    def _count(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
         _accumulate(self.queue_used(gang.queue), total, times)
         _accumulate(self.user_used(gang.queue, gang.owner), total, times)
         for resource in total:
