@@ -237,11 +237,11 @@ def _accumulate(into: dict[str, int], entries: Mapping[str, int], times: int) ->
 
 
 class _Taken(NamedTuple):
-    """Resources of ``count`` tasks taken on a node."""
+    """Resources of so many tasks taken on a node."""
 
     at: int
     need: Need
-    count: int
+    tasks: int
 
 
 class _Charged(NamedTuple):
@@ -301,7 +301,7 @@ class Trial:
                 vector = free[entry.at]
                 for dimension, amount in entry.need:
                     if dimension != NONE_SUCH:
-                        vector[dimension] += amount * entry.count
+                        vector[dimension] += amount * entry.tasks
                 changes.append(entry.at)
             else:
                 self._count(entry.gang, entry.total, -entry.times)
