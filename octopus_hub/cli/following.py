@@ -101,10 +101,15 @@ def members(taskset: TaskSet, role: str | None, index: int | None) -> list[tuple
     if role is not None and role not in names:
         raise NotFound(f"{taskset.name} has no role {role!r}; its roles are {', '.join(names)}")
     chosen = [each for each in taskset.spec.roles if role in (None, each.name)]
-    found = [(each.name, number) for each in chosen for number in range(each.count) if index in (None, number)]
+    found = [
+        (each.name, number)
+        for each in chosen
+        for number in range(taskset.size(each) if index is None else each.most)  # earlier attempts may have had more
+        if index in (None, number)
+    ]
     if not found:
         raise NotFound(
-            f"{taskset.name} has no task {index}; the roles have {', '.join(f'{r.name} {r.count}' for r in chosen)}"
+            f"{taskset.name} has no task {index}; the roles have {', '.join(f'{r.name} {r.most}' for r in chosen)}"
         )
     return found
 

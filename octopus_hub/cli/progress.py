@@ -53,4 +53,4 @@ def line(view: TaskSetView, now: float) -> str:
 def running_of_total(view: TaskSetView) -> tuple[int, int]:
     """Return how many tasks run, and how many there are in all."""
     running = sum(role.running for role in view.taskset.status.roles)
-    return running, sum(role.count for role in view.taskset.spec.roles)
+    return running, sum(view.taskset.size(role) for role in view.taskset.spec.roles)

@@ -88,9 +88,18 @@ def last_try(status: Status) -> str:
 def role_table(taskset: TaskSet) -> str:
     """Return the roles of a TaskSet that has no tasks yet."""
     rows = [
-        (role.name, str(role.count), amounts(role.resources.amounts()), _command(role)) for role in taskset.spec.roles
+        (role.name, tasks_of(taskset, role), amounts(role.resources.amounts()), _command(role))
+        for role in taskset.spec.roles
     ]
     return columns(("ROLE", "TASKS", "EACH NEEDS", "COMMAND"), rows, "  ")
+
+
+def tasks_of(taskset: TaskSet, role: Role) -> str:
+    """Return how many tasks a role has: ``4``, ``4 of 2..8`` for an elastic one that is placed, ``2..8`` before."""
+    if isinstance(role.replicas, int):
+        return str(role.replicas)
+    bounds = f"{role.replicas.min}..{role.replicas.max}"
+    return f"{taskset.size(role)} of {bounds}" if taskset.status.placement.get(role.name) else bounds
 
 
 def task_table(tasks: Sequence[Task], now: float) -> str:

@@ -174,7 +174,7 @@ class Apply:
 
     async def _create(self, taskset: TaskSet, action: act.CreateTasks) -> None:
         uid = taskset.metadata.uid
-        every = [(role.name, index) for role in taskset.spec.roles for index in range(role.count)]
+        every = [(role.name, index) for role in taskset.spec.roles for index in range(taskset.size(role))]
         addresses = await self._backend.reserve(taskset, every, port_names(taskset))
         specs = await self._ask_hooks(taskset, expand(taskset, action.members, addresses))
         namespace = taskset.metadata.namespace

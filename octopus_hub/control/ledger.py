@@ -12,7 +12,7 @@ import msgspec
 
 from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.record import Record
-from octopus_hub.model.taskset import Spec
+from octopus_hub.model.taskset import Role, Spec
 
 KEEP_CHARGED = 1000
 
@@ -49,7 +49,7 @@ def charge(ledger: Ledger, record: Record) -> Ledger:
     cpu = account.cpu_seconds
     memory = account.memory_byte_seconds
     for role in spec.roles:
-        each = role.resources.amounts().times(role.count)
+        each = role.resources.amounts().times(_size(role, record))
         cpu += each.cpu_millis / 1000 * seconds
         memory += each.memory_bytes * seconds
         for name, count in each.devices.items():
@@ -62,6 +62,13 @@ def charge(ledger: Ledger, record: Record) -> Ledger:
         accounts={**ledger.accounts, key: account},
         charged=[*ledger.charged, mark][-KEEP_CHARGED:],
     )
+
+
+def _size(role: Role, record: Record) -> int:
+    """Return how many tasks of a role the attempt had."""
+    if not role.elastic:
+        return role.count
+    return len({end.index for end in record.tasks if end.role == role.name})
 
 
 def rebuild(records: Iterable[Record]) -> Ledger:

@@ -27,6 +27,16 @@ class RoleRows:
     replaced: list[Task] = field(default_factory=list)
 
     @property
+    def size(self) -> int:
+        """Members that the attempt has."""
+        return len(self.latest)
+
+    @property
+    def least(self) -> int:
+        """Members that must succeed."""
+        return self.role.must_succeed(len(self.latest))
+
+    @property
     def missing(self) -> list[int]:
         """Indexes of members without a row."""
         return [index for index, task in enumerate(self.latest) if task is None]
@@ -68,7 +78,7 @@ class Rows:
 
 def sort_rows(taskset: TaskSet, tasks: Sequence[Task]) -> Rows:
     """Sort rows by role, member and attempt; replaced rows that still live are in ``alive`` like all others."""
-    by_name = {role.name: RoleRows(role, [None] * role.count) for role in taskset.spec.roles}
+    by_name = {role.name: RoleRows(role, [None] * taskset.size(role)) for role in taskset.spec.roles}
     rows = Rows(list(by_name.values()))
     gang_attempt, highest = taskset.status.attempt, rows.highest
     for task in tasks:

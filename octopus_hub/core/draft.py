@@ -135,7 +135,7 @@ class Draft:
         if idle:  # nothing of an attempt is there to be counted
             counted_rows = [RoleRows(rows.role, []) for rows in counted_rows]
         elif self.get("attempt") != self.old.attempt:
-            counted_rows = [RoleRows(rows.role, [None] * rows.role.count) for rows in counted_rows]
+            counted_rows = [RoleRows(rows.role, [None] * rows.size) for rows in counted_rows]
         room, roles, same = MAX_EXCEPTIONAL, [], len(self.old.roles) == len(counted_rows)
         for position, rows in enumerate(counted_rows):
             counted = role_status(rows, self.known[rows.role.name], room)

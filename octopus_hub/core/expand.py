@@ -33,7 +33,7 @@ LARGEST_VARIABLE_BYTES = 100_000  # Linux ends at 128 KiB for one variable, 2 Mi
 
 
 def needs(taskset: TaskSet) -> tuple[RoleNeed, ...]:
-    """Return what the scheduler has to place: one entry per role, elastic roles at their minimum."""
+    """Return what the scheduler has to place: one entry per role, elastic roles at their minimum, with their most."""
     return tuple(
         RoleNeed(
             role=role.name,
@@ -42,6 +42,7 @@ def needs(taskset: TaskSet) -> tuple[RoleNeed, ...]:
             node_selector=_selector(role),
             topology=role.placement.topology.level if role.placement.topology else None,
             topology_required=role.placement.topology is not None and role.placement.topology.mode == "required",
+            most=role.most if role.elastic else None,
         )
         for role in taskset.spec.roles
     )
@@ -210,7 +211,7 @@ def _octopus_environment(gang: Gang, member: Member) -> dict[str, str]:
         "OCTOPUS_ATTEMPT": str(member.attempt),
         "OCTOPUS_RANK": str(gang.rank(identity)),
         "OCTOPUS_WORLD_SIZE": str(gang.world_size),
-        "OCTOPUS_REPLICAS": str(taskset.role(member.role).count),
+        "OCTOPUS_REPLICAS": str(taskset.size(taskset.role(member.role))),
         "OCTOPUS_HOST": gang.address(identity).host,
         "OCTOPUS_PORT": str(gang.port(identity)),
         "OCTOPUS_PEERS": PEERS_FILE,  # the backend makes the path absolute
@@ -224,7 +225,7 @@ def _peers(gang: Gang) -> str:
     """Return the content of the peers file: ``{role: [{"host", "ports": {name: port}}]}``."""
     content = {}
     for role in gang.taskset.spec.roles:
-        members = [gang.address((role.name, index)) for index in range(role.count)]
+        members = [gang.address((role.name, index)) for index in range(gang.size(role))]
         content[role.name] = [{"host": each.host, "ports": each.ports} for each in members]
     return json.dumps(content, separators=(",", ":"))
 

@@ -155,8 +155,7 @@ def _is_transient(failures: list[Task], missing: bool) -> bool:
 
 
 def _fails(rows: RoleRows, lost: int) -> bool:
-    role = rows.role
-    return lost > role.completion.max_failed or role.count - lost < role.min_succeeded
+    return lost > rows.role.completion.max_failed or rows.size - lost < rows.least
 
 
 def _order(task: Task) -> tuple[float, int]:

@@ -44,16 +44,20 @@ class Gang:
         world_size = 0
         for role in roles:
             first_rank[role.name] = world_size
-            world_size += role.count
+            world_size += taskset.size(role)
         nodes = _nodes(taskset)
         local_ranks: dict[Identity, int] = {}
         local_sizes: dict[str, int] = {}
         for role in roles:
-            for index in range(role.count):
+            for index in range(taskset.size(role)):
                 node = nodes.get((role.name, index), "")
                 local_ranks[role.name, index] = local_sizes.get(node, 0)
                 local_sizes[node] = local_sizes.get(node, 0) + 1
         return cls(taskset, roles, first_rank, world_size, addresses, nodes, local_ranks, local_sizes)
+
+    def size(self, role: Role) -> int:
+        """Return how many tasks the attempt has of a role."""
+        return self.taskset.size(role)
 
     def rank(self, identity: Identity) -> int:
         """Return the rank of a member."""
@@ -86,16 +90,16 @@ class Gang:
 
     def master(self) -> Identity:
         """Return the member of rank 0."""
-        return next(role.name for role in self.roles if role.count), 0
+        return next(role.name for role in self.roles if self.size(role)), 0
 
     def chosen(self, names: str) -> tuple[Role, ...]:
         """Return the roles of a role list (``worker,chief`` or ``*``), in rank order, without empty ones."""
         wanted = names.split(",")
-        return tuple(role for role in self.roles if role.count and (names == "*" or role.name in wanted))
+        return tuple(role for role in self.roles if self.size(role) and (names == "*" or role.name in wanted))
 
     def endpoints(self, role: Role, port: str) -> list[str]:
         """Return ``host:port`` of each task of a role."""
-        members = [(role.name, index) for index in range(role.count)]
+        members = [(role.name, index) for index in range(self.size(role))]
         return [f"{self.address(member).host}:{self.port(member, port)}" for member in members]
 
 
@@ -161,7 +165,7 @@ COLLECTIVE: dict[str, Callable[[Gang, tuple[str, ...]], Any]] = {
     "seed": lambda gang, args: "" if gang.taskset.spec.seed is None else gang.taskset.spec.seed,
     "master.host": lambda gang, args: gang.address(gang.master()).host,
     "master.port": lambda gang, args: gang.port(gang.master(), *args),
-    "count": lambda gang, args: sum(role.count for role in gang.chosen(args[0])),
+    "count": lambda gang, args: sum(gang.size(role) for role in gang.chosen(args[0])),
     "hosts": lambda gang, args: [each for role in gang.chosen(args[0]) for each in gang.endpoints(role, args[1])],
     "cluster": lambda gang, args: {role.name: gang.endpoints(role, args[1]) for role in gang.chosen(args[0])},
     "open": lambda gang, args: "{",
@@ -172,7 +176,7 @@ VALUES: dict[str, Callable[[Gang, Member, tuple[str, ...]], Any]] = {
     "role": lambda gang, member, args: member.role,
     "index": lambda gang, member, args: member.index,
     "attempt": lambda gang, member, args: member.attempt,
-    "replicas": lambda gang, member, args: _role(gang, member).count,
+    "replicas": lambda gang, member, args: gang.size(_role(gang, member)),
     "rank": lambda gang, member, args: gang.rank(_identity(member)),
     "local_rank": lambda gang, member, args: gang.local_ranks[_identity(member)],
     "local_world_size": lambda gang, member, args: gang.local_sizes[gang.node(_identity(member))],

@@ -106,7 +106,7 @@ def explain(outcome: Outcome) -> str:
     missing = outcome.rows.missing
     if missing:
         return f"{role.name} {missing[0]} failed: {VANISHED.cause} (transient){_spent(outcome)}"
-    return f"{role.name} can't reach {role.min_succeeded} succeeded tasks"
+    return f"{role.name} can't reach {outcome.rows.least} succeeded tasks"
 
 
 def describe(task: Task) -> str:
@@ -127,11 +127,11 @@ def _judge_role(rows: RoleRows, known: RoleStatus) -> Outcome:
     role = rows.role
     judged = judge(rows, known)
     succeeded = sum(1 for task in rows.latest if task is not None and task.state is TaskState.SUCCEEDED)
-    least = role.min_succeeded
-    if succeeded >= least and (least > 0 or (succeeded + judged.lost == role.count and _tolerated(role, judged))):
+    least = rows.least
+    if succeeded >= least and (least > 0 or (succeeded + judged.lost == rows.size and _tolerated(role, judged))):
         _no_restart(judged, known)
         verdict = "Succeeded"
-    elif not _tolerated(role, judged) or role.count - judged.lost < least:
+    elif not _tolerated(role, judged) or rows.size - judged.lost < least:
         _no_restart(judged, known)
         verdict = "Failed"
     return Outcome(rows, known, judged, verdict)

@@ -101,10 +101,10 @@ class PlacementPreferences(ApiStruct, frozen=True, kw_only=True):
 
 
 class ElasticReplicas(ApiStruct, frozen=True, kw_only=True):
-    """Bounds of an elastic role."""
+    """Bounds of an elastic role: the gang starts with ``min`` tasks or more, and grows while there is room."""
 
-    min: int  # tasks that are started
-    max: int  # upper bound; not used yet
+    min: int  # fewer are never run
+    max: int  # more are never run
 
 
 class Role(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
@@ -134,14 +134,23 @@ class Role(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
 
     @property
     def count(self) -> int:
-        """Number of tasks that are started (elastic roles start at their minimum)."""
+        """Tasks that it can't start without. How many a started attempt has: :meth:`TaskSet.size`."""
         return self.replicas if isinstance(self.replicas, int) else self.replicas.min
 
     @property
-    def min_succeeded(self) -> int:
-        """Tasks that must succeed for the role to succeed."""
+    def most(self) -> int:
+        """Tasks that it never has more of."""
+        return self.replicas if isinstance(self.replicas, int) else self.replicas.max
+
+    @property
+    def elastic(self) -> bool:
+        """Its attempts may differ in size."""
+        return not isinstance(self.replicas, int)
+
+    def must_succeed(self, size: int) -> int:
+        """Return how many must succeed for the role to succeed, of ``size`` in the attempt."""
         given = self.completion.min_succeeded
-        return given if given is not None else max(0, self.count - self.completion.max_failed)
+        return given if given is not None else max(0, size - self.completion.max_failed)
 
 
 class After(ApiStruct, frozen=True, kw_only=True):
@@ -181,7 +190,8 @@ class PreemptionSpec(ApiStruct, frozen=True, kw_only=True):
 
     allowed: bool = True  # other work may take its place
     notice_seconds: float = 60.0  # between the request to end and the kill
-    min_runtime_seconds: float = 0.0  # it is left alone for so long
+    min_runtime_seconds: float | None = None  # an attempt is left alone for so long; default: the queue's
+    resumes: Literal["auto", "always", "never"] = "auto"  # it goes on where it was; auto: once it has reported a checkpoint
 
 
 class Workspace(ApiStruct, frozen=True, kw_only=True):
@@ -216,6 +226,7 @@ class Metadata(ApiStruct, frozen=True, kw_only=True):
     annotations: dict[str, str] = {}  # for programs; not looked at
     created_at: float = 0.0  # Unix seconds
     owner: str = ""  # hub user name
+    groups: list[str] = []  # hub groups of the owner at submission
     exact_name: bool = False  # a taken name is a conflict instead of getting a suffix
     stop_requested_at: float | None = None  # Unix seconds
     stop_reason: str = ""  # in words, when it was not its owner who asked
@@ -282,9 +293,15 @@ class TaskSet(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
                 return role
         raise KeyError(name)
 
+    def size(self, role: Role) -> int:
+        """Return how many tasks the present attempt has of a role; while it has no place, how many it asks for."""
+        if isinstance(role.replicas, int):
+            return role.replicas
+        return sum(span.count for span in self.status.placement.get(role.name, ())) or role.replicas.min
+
     def amounts(self) -> Amounts:
-        """Return what the whole gang asks for."""
-        return total(role.resources.amounts().times(role.count) for role in self.spec.roles)
+        """Return what the whole gang has, or asks for while it has no place."""
+        return total(role.resources.amounts().times(self.size(role)) for role in self.spec.roles)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the wire form as plain data; paths become texts, numbers of other libraries plain numbers."""

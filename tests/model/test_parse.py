@@ -25,7 +25,7 @@ def test_a_whole_document() -> None:
     assert (worker.resources.cpu, worker.resources.memory, worker.resources.shm) == ("2", "8Gi", "2Gi")
     assert worker.resources.devices == {"gpu": 1}
     assert (ps.resources.cpu, ps.resources.memory) == ("100m", "256Mi")
-    assert ps.completion.min_succeeded is None and ps.min_succeeded == 1
+    assert ps.completion.min_succeeded is None and ps.must_succeed(ps.count) == 1
     assert taskset.spec.after[0].on == "Completed" and taskset.spec.run is not None
     assert taskset.spec.run.parameters == {"lr": 0.1, "layers": [64, 32], "name": None}
 

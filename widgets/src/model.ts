@@ -223,8 +223,8 @@ export class Gang {
     return (this.taskset.spec?.roles ?? []).map((role) => {
       const status = this.taskset.status?.roles?.find((each) => each.name === role.name);
       const why = new Map((status?.exceptional ?? []).map((each) => [each.index, each]));
-      const every = over && status ? uniform(status, replicas(role)) : undefined;
-      const cells = Array.from({ length: replicas(role) }, (_, index): Cell => {
+      const every = over && status ? uniform(status, size(this.taskset, role)) : undefined;
+      const cells = Array.from({ length: size(this.taskset, role) }, (_, index): Cell => {
         const task = latest.get(cellKey(role.name, index));
         return { role: role.name, index, task, why: why.get(index), shown: task ? shown(task) : every ?? "Waiting" };
       });
@@ -264,9 +264,12 @@ export function deviceIds(task: Task): string[] {
   return Object.values(task.devices ?? {}).flat();
 }
 
-export function replicas(role: Role): number {
+// How many tasks the present attempt of a role has: an elastic one has what was placed, at least its minimum.
+export function size(taskset: TaskSet, role: Role): number {
   const given = role.replicas ?? 1;
-  return typeof given === "number" ? given : given.min;
+  if (typeof given === "number") return given;
+  const placed = (taskset.status?.placement?.[role.name] ?? []).reduce((sum, span) => sum + span.count, 0);
+  return placed || given.min;
 }
 
 const LOST = new Set(["NodeLost", "Evicted", "Preempted", "Vanished"]);

@@ -76,8 +76,8 @@ class Logs(ApiHandler):
             names = ", ".join(each.name for each in roles)
             raise NotFound(f"{taskset.name} has no role {shown(wanted)}; its roles are {names}")
         index = self.number("index") or 0
-        if index >= role.count:
-            raise NotFound(f"role {role.name} of {taskset.name} has no task {index}; the last one is {role.count - 1}")
+        if index >= role.most:
+            raise NotFound(f"role {role.name} of {taskset.name} has no task {index}; the last one is {role.most - 1}")
         return role, index
 
     def _latest(self, taskset: TaskSet, role: str, index: int, attempt: int | None) -> Task | None:

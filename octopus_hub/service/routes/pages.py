@@ -75,7 +75,7 @@ class StatusPage(ApiHandler):
 
     def _row(self, taskset: TaskSet) -> str:
         place = place_for(self.service.cache, self.who, taskset)
-        tasks = sum(role.count for role in taskset.spec.roles)
+        tasks = sum(taskset.size(role) for role in taskset.spec.roles)
         words = place.message if place is not None else taskset.status.message
         cells = (taskset.name, taskset.status.phase.value, taskset.spec.queue, str(tasks), words)
         return "<tr>" + "".join(f"<td>{xhtml_escape(cell)}</td>" for cell in cells) + "</tr>"
