@@ -1,98 +1,21 @@
 """How many more tasks of one kind each node takes, kept up to date cheaply while gangs are tried.
 
-A :class:`Cluster` is what never changes within a cycle (nodes as integer vectors, labels). :class:`Slots` answers for
-one task size and selector: how many fit in all, which node is the best. Its choices are a function of what is free
-only, never of the history, so cached slots can't change a Plan. Used by ``snapshot.Trial`` and ``placement`` only.
+:class:`Slots` answers for one task size and selector: how many fit in all, which node is the best. Its choices are a
+function of what is free only, never of the history, so cached slots can't change a Plan. Used by ``snapshot.Trial``
+and ``placement`` only.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING
 
-from octopus_hub.core.reason import CPU, MEMORY, flat
-from octopus_hub.model.amounts import Amounts
+from octopus_hub.core.cluster import NONE_SUCH, Cluster, Need, Selector
 
-if TYPE_CHECKING:
-    from octopus_hub.core.snapshot import NodeView
+__all__ = ["NONE_SUCH", "Cluster", "Need", "Selector", "Slots"]
 
-Need = tuple[tuple[int, int], ...]  # (dimension, amount > 0), sorted
-Selector = tuple[tuple[str, str], ...]  # (label, value), sorted
-
-NONE_SUCH = -1  # dimension of a device type that no node has
 _NO_BOUND = 1 << 40  # tasks that need nothing fit any number of times
-
-
-class Cluster:
-    """Nodes as vectors over ``resources`` (``cpu_millis``, ``memory_bytes``, device types by name)."""
-
-    def __init__(self, nodes: Sequence[NodeView]) -> None:
-        self.nodes = tuple(nodes)
-        self.index = {node.name: at for at, node in enumerate(self.nodes)}
-        kinds = sorted({kind for node in self.nodes for kind in node.capacity.devices})
-        self.resources = (CPU, MEMORY, *kinds)
-        self.dimension = {resource: at for at, resource in enumerate(self.resources)}
-        self.capacity = [self.vector(node.capacity) for node in self.nodes]
-        # dimensions of the device types each node has
-        self.device_dimensions = [
-            frozenset(at for at in range(2, len(self.resources)) if vector[at]) for vector in self.capacity
-        ]
-        self._members: dict[tuple[Selector, tuple[int, ...]], tuple[int, ...]] = {}
-        self._domains: dict[str, tuple[str, ...]] = {}
-        self._totals: dict[Selector, list[int]] = {}
-
-    def vector(self, amounts: Amounts) -> list[int]:
-        """Return amounts as a vector; device types that no node has are left out."""
-        vector = [0] * len(self.resources)
-        vector[0] = amounts.cpu_millis
-        vector[1] = amounts.memory_bytes
-        for kind, count in amounts.devices.items():
-            at = self.dimension.get(kind)
-            if at is not None:
-                vector[at] = count
-        return vector
-
-    def need(self, each: Amounts) -> Need:
-        """Return one task's request as (dimension, amount)."""
-        return tuple(
-            sorted((self.dimension.get(resource, NONE_SUCH), amount) for resource, amount in flat(each).items())
-        )
-
-    def members(self, selector: Selector) -> tuple[int, ...]:
-        """Return the usable nodes that carry the labels."""
-        return self.candidates(selector, ())
-
-    def candidates(self, selector: Selector, devices: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the usable nodes that carry the labels and have devices of these dimensions at all."""
-        found = self._members.get((selector, devices))
-        if found is None:
-            found = tuple(
-                at
-                for at, node in enumerate(self.nodes)
-                if node.usable
-                and self.device_dimensions[at].issuperset(devices)
-                and all(node.labels.get(label) == value for label, value in selector)
-            )
-            self._members[selector, devices] = found
-        return found
-
-    def domains(self, level: str) -> tuple[str, ...]:
-        """Return the values of a topology label on usable nodes, sorted."""
-        found = self._domains.get(level)
-        if found is None:
-            found = tuple(sorted({node.labels[level] for node in self.nodes if node.usable and level in node.labels}))
-            self._domains[level] = found
-        return found
-
-    def totals(self, selector: Selector) -> list[int]:
-        """Return the capacity of all members together."""
-        found = self._totals.get(selector)
-        if found is None:
-            found = [sum(self.capacity[at][d] for at in self.members(selector)) for d in range(len(self.resources))]
-            self._totals[selector] = found
-        return found
 
 
 class Slots:
