@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from octopus_hub.core.choices import choices_of, chosen
 from octopus_hub.core.reason import flat, unflat
 from octopus_hub.core.slots import NONE_SUCH, Cluster, Need, Selector, Slots
 from octopus_hub.model.amounts import Amounts
@@ -31,13 +32,29 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """A further way to run each task of a role: other amounts on other nodes."""
+
+    each: Amounts
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RoleNeed:
     """One role of a gang: ``count`` equal tasks.
 
     Attributes
     ----------
+    topology : str, optional
+        Roles of one level go into one of its domains; ``wider`` are further levels to try after it.
     most : int, optional
         An elastic role may grow to so many; None is a fixed size.
+    choices : tuple of Way
+        Further ways after ``each`` and ``node_selector``, the preferred ones first; all tasks go the same way.
+    near : str, optional
+        Its tasks go to nodes of this role where there is room.
+    spread, spread_most : str and int, optional
+        A level over whose domains the tasks are spread: at most so many in one, or (None) as evenly as can be.
     """
 
     role: str
@@ -48,6 +65,11 @@ class RoleNeed:
     topology_required: bool = False
     most: int | None = None
     tolerates: tuple[str, ...] = ()
+    wider: tuple[str, ...] = ()
+    choices: tuple[Way, ...] = ()
+    near: str | None = None
+    spread: str | None = None
+    spread_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +210,7 @@ def held(gangs: Iterable[tuple[Waiting, Placement]]) -> Usage:
     for gang, placement in gangs:
         total: dict[str, int] = {}
         count = 0
-        for need in gang.needs:
+        for need in chosen(gang.needs, choices_of(placement)):
             each, charge = flat(need.each), charged(need)
             for span in placement.get(need.role, ()):
                 _accumulate(nodes.setdefault(span.node, {}), each, span.count)
@@ -391,12 +413,12 @@ class Trial:
     def add(self, gang: Waiting, placement: Placement) -> None:
         """Admit a gang: its nodes, its queue and its owner use more."""
         self._move(gang, placement, 1)
-        self.charge(gang, gang_total(gang.needs), 1)
+        self.charge(gang, gang_total(chosen(gang.needs, choices_of(placement))), 1)
 
     def remove(self, gang: Waiting, placement: Placement) -> None:
         """Undo :meth:`add`."""
         self._move(gang, placement, -1)
-        self.charge(gang, gang_total(gang.needs), -1)
+        self.charge(gang, gang_total(chosen(gang.needs, choices_of(placement))), -1)
 
     def charge(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
         """Count a gang's total on its queue and owner (``times`` -1 takes it back)."""
@@ -413,7 +435,7 @@ class Trial:
         """Set nodes aside for a gang that waits, whatever runs there: others see that much less free."""
         self.kept_for.append(gang)
         self._move(gang, placement, 1)
-        for need in gang.needs:
+        for need in chosen(gang.needs, choices_of(placement)):
             vector = self.cluster.vector(need.each)
             for span in placement.get(need.role, ()):
                 kept = self.kept.setdefault(self.cluster.index[span.node], [0] * len(vector))
@@ -424,7 +446,7 @@ class Trial:
         """Say whether exactly this placement is free now."""
         touched = {
             (self.cluster.index[span.node], dimension)
-            for need in gang.needs
+            for need in chosen(gang.needs, choices_of(placement))
             for span in placement.get(need.role, ())
             for dimension, _ in self.cluster.need(need.each)
         }
@@ -446,7 +468,7 @@ class Trial:
         return Usage(nodes=nodes, queues=queues, users=users, holders=dict(self.holders))
 
     def _move(self, gang: Waiting, placement: Placement, sign: int) -> None:
-        for need in gang.needs:
+        for need in chosen(gang.needs, choices_of(placement)):
             vector = self.cluster.need(need.each)
             for span in placement.get(need.role, ()):
                 self.take(self.cluster.index[span.node], vector, sign * span.count)
