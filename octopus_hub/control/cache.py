@@ -1,7 +1,7 @@
 """The last known truth in memory, kept by a watch; what the scheduler and the service look at.
 
-Holds no decisions of its own. Usage (what admitted gangs hold) is kept up to date row by row, so that a snapshot
-costs no walk over all TaskSets.
+Holds no decisions of its own. Usage (what admitted gangs hold) and the gangs that hold a place are kept up to date row
+by row, so that a snapshot costs no walk over all TaskSets; what did not change is the same object in the next snapshot.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from octopus_hub.backends.base import Change, Listing
-from octopus_hub.core.snapshot import NodeView, Snapshot, Usage
+from octopus_hub.control.gangs import running_gang
+from octopus_hub.control.usage import Holding, Sums, holding
+from octopus_hub.core.snapshot import NodeView, Running, Snapshot
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
@@ -38,11 +40,13 @@ class Cache:
         self.boards: dict[str, Board] = {}
         self.priorities: dict[str, PriorityClass] = {}
         self._tasks_of: dict[str, dict[str, Task]] = {}
-        self._holding: dict[str, dict[str, Amounts]] = {}  # uid -> node -> amounts
-        self._owner_of: dict[str, tuple[str, str]] = {}  # uid -> (queue, owner) while holding
+        self._holding: dict[str, Holding] = {}  # by uid
         self._places: dict[str, QueuePlace] = {}
         self._views: tuple[NodeView, ...] | None = None
-        self._usage = _Sums()
+        self._usage = Sums()
+        self._queue_view: dict[str, Queue] | None = None
+        self._running: dict[str, Running] = {}
+        self._running_view: dict[str, Running] | None = None
         self._subscribers: list[Subscriber] = []
 
     # --- filling
@@ -89,6 +93,7 @@ class Cache:
             if not put:
                 del self.nodes[item.name]
         elif isinstance(item, Queue):
+            self._queue_view = None
             self.queues[item.name] = item
             if not put:
                 del self.queues[item.name]
@@ -120,6 +125,14 @@ class Cache:
             return None
         return self._places.get(uid)
 
+    def running(self, uid: str) -> Running | None:
+        """Return a TaskSet that holds its place as the scheduler sees it."""
+        return self._running.get(uid)
+
+    def estimate(self, taskset: TaskSet) -> float | None:
+        """Return for how long it may run in all, from what ran before it."""
+        return None
+
     def snapshot(self) -> Snapshot:
         """Return what the scheduler looks at."""
         if self._views is None:
@@ -127,7 +140,11 @@ class Cache:
                 NodeView(each.name, usable(each), each.labels, each.ready and each.schedulable)
                 for each in sorted(self.nodes.values(), key=lambda node: node.name)
             )
-        return Snapshot(self._views, self._usage.freeze(), dict(self.queues))
+        if self._queue_view is None:
+            self._queue_view = dict(self.queues)
+        if self._running_view is None:
+            self._running_view = dict(self._running)
+        return Snapshot(self._views, self._usage.freeze(), self._queue_view, self._running_view)
 
     # --- rows
     def _put_taskset(self, taskset: TaskSet) -> bool:
@@ -138,6 +155,7 @@ class Cache:
         self.tasksets[uid] = taskset
         self.by_key[taskset.key] = uid
         self._count(uid)
+        self._render(uid)
         return True
 
     def _drop_taskset(self, taskset: TaskSet) -> bool:
@@ -148,6 +166,7 @@ class Cache:
             del self.by_key[taskset.key]
         self._places.pop(uid, None)
         self._count(uid)
+        self._render(uid)
         return True
 
     def _put_task(self, task: Task) -> None:
@@ -160,6 +179,8 @@ class Cache:
         rows[task.name] = task
         if known is None or known.state.terminal != task.state.terminal:
             self._count(task.taskset_uid)
+        if task.usage.checkpoint_at != (known.usage.checkpoint_at if known is not None else None):
+            self._render(task.taskset_uid)
 
     def _drop_task(self, task: Task) -> None:
         self.tasks.pop((task.namespace, task.name), None)
@@ -169,6 +190,8 @@ class Cache:
             if not rows:
                 del self._tasks_of[task.taskset_uid]
         self._count(task.taskset_uid)
+        if task.usage.checkpoint_at is not None:
+            self._render(task.taskset_uid)
 
     def _put_board(self, board: Board) -> None:
         known = self.boards.get(board.queue)
@@ -178,17 +201,31 @@ class Cache:
         self._places.update({place.uid: place for place in board.places})
 
     def _count(self, uid: str) -> None:
-        before = self._holding.pop(uid, None)
-        owner = self._owner_of.pop(uid, None)
-        if before and owner:
-            self._usage.change(before, owner, -1)
         taskset = self.tasksets.get(uid)
-        after = held_amounts(taskset, self._tasks_of.get(uid, {}).values()) if taskset else {}
-        if taskset is not None and after:
-            owner = (taskset.spec.queue, taskset.metadata.owner)
+        before = self._holding.get(uid)
+        after = holding(taskset, self._tasks_of.get(uid, {}).values()) if taskset else None
+        if before == after:
+            return
+        if before is not None:
+            self._usage.change(self._holding.pop(uid), -1)
+        if after is not None:
             self._holding[uid] = after
-            self._owner_of[uid] = owner
-            self._usage.change(after, owner, 1)
+            self._usage.change(after, 1)
+
+    def _render(self, uid: str) -> None:
+        """Show the scheduler how a TaskSet holds its place; one that looks the same stays the same object."""
+        taskset = self.tasksets.get(uid)
+        gang = None
+        if taskset is not None and not taskset.status.phase.waiting and not taskset.status.phase.terminal:
+            tasks = self._tasks_of.get(uid, {}).values()
+            gang = running_gang(taskset, tasks, self.priorities, estimate=self.estimate(taskset))
+        if gang == self._running.get(uid):
+            return
+        self._running_view = None
+        if gang is None:
+            del self._running[uid]
+        else:
+            self._running[uid] = gang
 
 
 def _absent(known: Mapping[Key, Row], listed: Iterable[Key]) -> list[Row]:
@@ -206,49 +243,3 @@ def usable(node: Node) -> Amounts:
         return node.capacity
     capacity = node.capacity
     return Amounts(cpu_millis=capacity.cpu_millis, memory_bytes=capacity.memory_bytes, devices=devices)
-
-
-def held_amounts(taskset: TaskSet, tasks: Iterable[Task]) -> dict[str, Amounts]:
-    """Return what a TaskSet holds on each node.
-
-    An admitted TaskSet holds all its members' resources until it has ended; one that ended or went back to the queue
-    holds those of tasks that are not confirmed gone.
-    """
-    phase = taskset.status.phase
-    held: dict[str, Amounts] = {}
-    if not phase.terminal and not phase.waiting:
-        for role in taskset.spec.roles:
-            each = role.resources.amounts()
-            for span in taskset.status.placement.get(role.name, ()):
-                held[span.node] = held.get(span.node, Amounts()).plus(each.times(span.count))
-        return held
-    for task in tasks:
-        if not task.state.terminal:
-            each = taskset.role(task.role).resources.amounts()
-            held[task.node] = held.get(task.node, Amounts()).plus(each)
-    return held
-
-
-class _Sums:
-    """Running totals by node, queue and user."""
-
-    def __init__(self) -> None:
-        self.nodes: dict[str, Amounts] = {}
-        self.queues: dict[str, Amounts] = {}
-        self.users: dict[tuple[str, str], Amounts] = {}
-
-    def change(self, held: Mapping[str, Amounts], owner: tuple[str, str], sign: int) -> None:
-        whole = Amounts()
-        for node, amounts in held.items():
-            self.nodes[node] = _moved(self.nodes.get(node), amounts, sign)
-            whole = whole.plus(amounts)
-        self.queues[owner[0]] = _moved(self.queues.get(owner[0]), whole, sign)
-        self.users[owner] = _moved(self.users.get(owner), whole, sign)
-
-    def freeze(self) -> Usage:
-        return Usage(dict(self.nodes), dict(self.queues), dict(self.users))
-
-
-def _moved(known: Amounts | None, by: Amounts, sign: int) -> Amounts:
-    base = known or Amounts()
-    return base.plus(by) if sign > 0 else base.minus(by)

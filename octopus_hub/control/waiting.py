@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from octopus_hub.control.cache import Cache
-from octopus_hub.core.expand import needs
+from octopus_hub.control.gangs import queued_at, waiting_gang
 from octopus_hub.core.lifecycle import after_reason
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.snapshot import Waiting
@@ -33,7 +33,7 @@ class WaitingRoom:
         if not taskset.status.phase.waiting:
             return self.leave(uid)
         known = self._shown.get(uid)
-        if known is None or taskset.status.avoid or known.queued_at != _queued_at(taskset):
+        if known is None or taskset.status.avoid or known.queued_at != queued_at(taskset):
             self._shown[uid] = None
         return True
 
@@ -83,19 +83,4 @@ class WaitingRoom:
 
 def as_waiting(taskset: TaskSet, cache: Cache) -> Waiting:
     """Return a TaskSet as the scheduler sees it while it waits."""
-    priority = cache.priorities.get(taskset.spec.priority)
-    return Waiting(
-        uid=taskset.metadata.uid,
-        namespace=taskset.metadata.namespace,
-        name=taskset.name,
-        owner=taskset.metadata.owner,
-        queue=taskset.spec.queue,
-        priority=priority.value if priority else 0,
-        queued_at=_queued_at(taskset),
-        needs=needs(taskset),
-        avoid={each.node: each.until for each in taskset.status.avoid},
-    )
-
-
-def _queued_at(taskset: TaskSet) -> float:
-    return taskset.status.queued_at or taskset.metadata.created_at
+    return waiting_gang(taskset, cache.priorities, estimate=cache.estimate(taskset))

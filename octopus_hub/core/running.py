@@ -11,6 +11,7 @@ from octopus_hub.core import idle
 from octopus_hub.core.counts import started
 from octopus_hub.core.draft import Draft
 from octopus_hub.core.members import all_members, successors
+from octopus_hub.core.preempted import kept
 from octopus_hub.core.restart import JITTER, MIN_TRANSIENT_DELAY_SECONDS, delay_seconds
 from octopus_hub.core.stopping import (
     WAITS,
@@ -63,9 +64,11 @@ def look_at_preempting(draft: Draft) -> None:
     elif draft.rows.alive:
         notice = draft.taskset.spec.preemption.notice_seconds
         draft.stop(draft.rows.alive, notice, "Preempted")
-        draft.say("Preempted", _preempted_by(draft) + unreachable(draft))
+        draft.say("Preempted", draft.old.message.partition(WAITS)[0] + unreachable(draft))
     else:
-        requeue(draft, "Preempted", _preempted_by(draft))
+        ended = max((task.finished_at or 0.0 for task in draft.rows.latest()), default=0.0) or draft.now
+        draft.set(**kept(draft.taskset, draft.rows.latest(), ended))
+        requeue(draft, "Preempted", _preempted(draft))
 
 
 def next_attempt(draft: Draft) -> None:
@@ -303,6 +306,7 @@ def _count(outcome: Outcome) -> str:
     return f" (restart {judged.user} of {outcome.role.restart.max_restarts})"
 
 
-def _preempted_by(draft: Draft) -> str:
-    by = draft.old.preempted_by
-    return f"preempted by {by}; it queues again" if by else "preempted; it queues again"
+def _preempted(draft: Draft) -> str:
+    """Say for whom and by which rule it made room, and what becomes of it."""
+    room = draft.old.message.partition(WAITS)[0]
+    return f"{room or 'preempted'}; it queues again, at its old place"

@@ -301,7 +301,7 @@ MORE: dict[type, More] = {
         }
     ),
     model.Idle: More(shapes={"util_below_percent": Number(0, 100), "for_seconds": _DURATION}),
-    model.PreemptionSpec: More(shapes={"notice_seconds": _DELAY, "min_runtime_seconds": _DELAY}),
+    model.PreemptionSpec: More(shapes={"notice_seconds": _DELAY, "min_runtime_seconds": OrNull(_DELAY)}),
     model.Workspace: More(shapes={"digest": OrNull(_DIGEST), "git": OrNull(Free(16 * 1024))}),
     model.Input: More(shapes={"uri": Text(r"\S(?:.*\S)?", "an address", most=2048), "digest": OrNull(_DIGEST)}),
     model.RunSpec: More(shapes={"notebook": _NOTEBOOK, "parameters": Free(MOST_PARAMETERS, key=_PARAMETER)}),

@@ -129,7 +129,13 @@ class Status(ApiStruct, frozen=True, kw_only=True):
     avoid: list[Avoid] = []
     bind_failures: int = 0
     idle_since: float | None = None  # its devices have been below ``lifetime.idle.utilBelowPercent`` since then
-    preempted_by: str = ""
+    preempted_by: str = ""  # whom the last preemption made room for, as its owner may read it
+    preempted_for: str = ""  # uid of that TaskSet, or the name of a calendar window
+    preempted_rule: str = ""  # priority, service, fairness, reclaim or window
+    preempted_at: list[float] = []  # when it was preempted, within a day before the last time
+    preemptions: int = 0  # in all
+    served_seconds: float = 0.0  # ran before its last preemption, of what was not lost
+    checkpoint_at: float | None = None  # its last checkpoint, as reported in an attempt that was preempted
     recorded_attempt: int = 0  # attempts whose record stands
     record: str = ""  # where the last attempt's record stands
     epoch: int = 0  # the writer's epoch at the last write

@@ -64,6 +64,7 @@ class Usage(ApiStruct, frozen=True, kw_only=True):
     cpu_seconds: float = 0.0
     device_percent: dict[str, float] = {}  # device id -> utilisation in percent, where it can be known
     device_memory_bytes: dict[str, int] = {}
+    checkpoint_at: float | None = None  # when it last reported a checkpoint (octopus_hub.checkpoint)
 
 
 class TaskSpec(ApiStruct, frozen=True, kw_only=True):

@@ -78,6 +78,7 @@ class Submission:
             name=parsed.metadata.name,
             namespace=who.namespace,
             owner=who.user,
+            groups=sorted(who.groups),
             labels=parsed.metadata.labels,
             annotations=parsed.metadata.annotations,
             exact_name=parsed.metadata.exact_name,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from octopus_hub.backends.base import Change, Listing
 from octopus_hub.backends.memory import MemoryBackend, node
 from octopus_hub.control.cache import Cache
+from octopus_hub.control.gangs import running_gang
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.node import Device, Node
 from octopus_hub.model.queue import Queue
@@ -264,6 +265,8 @@ def test_usage_is_what_a_recount_gives_after_any_changes(changes: list[tuple[Any
         if not any(row.taskset_uid not in cache.tasksets for row in cache.tasks.values()):
             assert _figures(cache) == _recounted(cache)
     assert _figures(cache) == _recounted(cache)
+    rendered = {uid: running_gang(each, cache.tasks_of(uid), cache.priorities) for uid, each in cache.tasksets.items()}
+    assert cache.snapshot().running == {uid: gang for uid, gang in rendered.items() if gang is not None}
 
 
 async def test_a_cache_that_follows_a_backend_equals_its_listing() -> None:

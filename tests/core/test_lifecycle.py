@@ -356,7 +356,7 @@ def test_an_unreleased_row_in_running_is_treated_as_half_a_restart() -> None:
 # --- preemption
 def test_preempting_stops_with_notice_and_queues_again_with_its_history() -> None:
     start = taskset(Role("worker", replicas=2), phase=Phase.PREEMPTING, preemption=PreemptionSpec(notice_seconds=42))
-    start = with_status(start, preempted_by="bob/big")
+    start = with_status(start, message="makes room for bob/big, whose priority is 100 against 0")
     world = World(start, rows("worker", ("running", "running")))
     step = world.step()
     assert step.actions == (act.StopTasks(("job-worker-0-1", "job-worker-1-1"), 42, "Preempted"),)

@@ -1,0 +1,118 @@
+"""What admitted gangs hold, as running totals: a gang is added and taken out, nothing is ever summed up anew.
+
+Integers. Quotas also count devices by SKU (``core.snapshot.charged``), nodes don't. Used by the cache only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from octopus_hub.core.expand import needs
+from octopus_hub.core.reason import flat, unflat
+from octopus_hub.core.snapshot import Usage, charged
+from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.task import Task
+from octopus_hub.model.taskset import TaskSet
+
+Key = TypeVar("Key")
+Entries = dict[str, int]  # by resource name
+
+
+class Holding(NamedTuple):
+    """What one TaskSet holds, and on whom it counts."""
+
+    queue: str
+    owner: str
+    groups: tuple[str, ...]
+    nodes: dict[str, Entries]
+    total: Entries  # as quotas count it
+    tasks: int
+
+
+def holding(taskset: TaskSet, tasks: Iterable[Task]) -> Holding | None:
+    """Return what a TaskSet holds, None for nothing.
+
+    An admitted TaskSet holds all its members' resources until it has ended; one that ended or went back to the queue
+    holds those of tasks that are not confirmed gone.
+    """
+    nodes: dict[str, Entries] = {}
+    total: Entries = {}
+    members = 0
+    by_role = {need.role: need for need in needs(taskset)}
+    for node, role, count in _places(taskset, tasks):
+        need = by_role[role]
+        _add(nodes.setdefault(node, {}), flat(need.each), count)
+        _add(total, charged(need), count)
+        members += count
+    if not members:
+        return None
+    meta = taskset.metadata
+    return Holding(taskset.spec.queue, meta.owner, tuple(meta.groups), nodes, total, members)
+
+
+def _places(taskset: TaskSet, tasks: Iterable[Task]) -> Iterator[tuple[str, str, int]]:
+    phase = taskset.status.phase
+    if phase.terminal or phase.waiting:
+        yield from ((task.node, task.role, 1) for task in tasks if not task.state.terminal)
+        return
+    for role in taskset.spec.roles:
+        for span in taskset.status.placement.get(role.name, ()):
+            yield span.node, role.name, span.count
+
+
+class Sums:
+    """Running totals by node, queue, user and group."""
+
+    def __init__(self) -> None:
+        self._nodes: _Table[str] = _Table()
+        self._queues: _Table[str] = _Table()
+        self._users: _Table[tuple[str, str]] = _Table()
+        self._groups: _Table[tuple[str, str]] = _Table()
+        self._tasks: dict[tuple[str, str], int] = {}
+        self._holders: Entries = {}
+        self._frozen: Usage | None = None
+
+    def change(self, held: Holding, sign: int) -> None:
+        """Add (1) or take out (-1) a gang."""
+        self._frozen = None
+        user = held.queue, held.owner
+        for node, entries in held.nodes.items():
+            self._nodes.change(node, entries, sign)
+        self._queues.change(held.queue, held.total, sign)
+        self._users.change(user, held.total, sign)
+        for group in held.groups:
+            self._groups.change((held.queue, group), held.total, sign)
+        self._tasks[user] = self._tasks.get(user, 0) + sign * held.tasks
+        _add(self._holders, dict.fromkeys(held.total, 1), sign)
+
+    def freeze(self) -> Usage:
+        """Return the totals; the same object as long as nothing changed."""
+        if self._frozen is None:
+            self._frozen = Usage(
+                nodes=dict(self._nodes.amounts),
+                queues=dict(self._queues.amounts),
+                users=dict(self._users.amounts),
+                holders=dict(self._holders),
+                groups=dict(self._groups.amounts),
+                tasks=dict(self._tasks),
+            )
+        return self._frozen
+
+
+class _Table(dict[Key, Entries]):
+    """Totals by key; ``amounts`` are the same as values, renewed one by one."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.amounts: dict[Key, Amounts] = {}
+
+    def change(self, key: Key, entries: Mapping[str, int], sign: int) -> None:
+        mine = self.setdefault(key, {})
+        _add(mine, entries, sign)
+        self.amounts[key] = unflat(mine)
+
+
+def _add(into: Entries, entries: Mapping[str, int], times: int) -> None:
+    for resource, amount in entries.items():
+        into[resource] = into.get(resource, 0) + amount * times
