@@ -9,7 +9,9 @@ from octopus_hub.cli import exits, show
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.simulate import philly
 from octopus_hub.simulate.events import simulate as run
+from octopus_hub.simulate.jobs import Trace
 from octopus_hub.simulate.report import HEADER, report, row
+from octopus_hub.simulate.setup import Setup
 
 MOST_TOLD = 5
 
@@ -19,13 +21,14 @@ def simulate(arguments: Namespace) -> int:
     policies = [name.strip() for name in arguments.policy.split(",")]
     if len(set(policies)) != len(policies):
         raise InvalidSpec(f"--policy {arguments.policy} names a policy twice")
-    for policy in policies:
-        run((), arguments.gpus, policy)  # says what is wrong before the trace is read
+    setups = [Setup(gpus=arguments.gpus, policy=policy) for policy in policies]
+    for setup in setups:
+        setup.check()  # says what is wrong before the trace is read
     trace = philly.read(Path(arguments.trace), first=arguments.first, strict=arguments.strict)
     _tell_bad_rows(trace)
     if not trace.jobs:
         raise InvalidSpec(f"{arguments.trace} holds no jobs")
-    found = [report(run(trace.jobs, arguments.gpus, policy)) for policy in policies]
+    found = [report(run(trace.jobs, setup)) for setup in setups]
     if found[0].refused:
         show.note(f"left out as larger than {arguments.gpus} GPUs: {_count(found[0].refused, 'job')}")
     if arguments.format == "json":
@@ -36,7 +39,7 @@ def simulate(arguments: Namespace) -> int:
     return exits.OK
 
 
-def _tell_bad_rows(trace: philly.Trace) -> None:
+def _tell_bad_rows(trace: Trace) -> None:
     if not trace.bad_rows:
         return
     for problem in trace.problems[: min(MOST_TOLD, trace.bad_rows)]:

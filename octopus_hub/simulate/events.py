@@ -1,190 +1,372 @@
-"""Discrete events over the production ``core.schedule.schedule``: one pool of equal nodes, one queue.
+"""Discrete events over the production ``core.schedule.schedule``: arrivals, ends, evictions with notice, wake-ups.
 
-A job of n GPUs is a gang of one role with n tasks of one GPU each, so it may spread over nodes in any way: it fits if
-and only if n GPUs are free. Jobs arrive and end; a cycle runs after every moment at which something changed, ends before
-arrivals. A job that could never run is refused when it arrives, as a submission would be.
+At every moment at which something happens, ends come before arrivals, and one cycle follows. What ``schedule`` decides
+is carried out as ``control`` would: an admitted gang starts at once, an evicted one holds its place for its notice, gets
+nowhere in it, and waits again in its old place. Started again it needs the restart time, then goes on where it was, or
+from nothing if it writes no checkpoints. A job that could never run is refused when it arrives, as at submission.
 
-Only the first of the waiting gangs are given to ``schedule``, and more until the last of them is behind a blocked one.
-The order of a queue is strict, so nothing further back could be admitted: the decisions are those over all of them.
+No randomness and no clock but the one that measures ``schedule``: the same jobs and setup give the same outcome.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import groupby
+from time import perf_counter
 from typing import Any
 
-from octopus_hub.core.plan import Admission, Plan
-from octopus_hub.core.policies import POLICIES, STEADY
+from octopus_hub.core.plan import Admission, Eviction, Plan
 from octopus_hub.core.schedule import explain, schedule
-from octopus_hub.core.snapshot import NodeView, RoleNeed, Snapshot, Usage, Waiting
-from octopus_hub.model.amounts import Amounts
-from octopus_hub.model.errors import InvalidSpec
-from octopus_hub.model.problems import near
-from octopus_hub.model.queue import Queue
-from octopus_hub.simulate.philly import Job
+from octopus_hub.core.snapshot import Placement, Running, Snapshot, Waiting
+from octopus_hub.simulate.jobs import Job
+from octopus_hub.simulate.pool import BrokenPlan, Decayed, Pool, Shape, Vector
+from octopus_hub.simulate.setup import QUEUE, Setup, needs_of, nodes_of, queues_of
 
-NODE_GPUS = 8
-QUEUE = "pool"
-_ROLE = "worker"
-_WINDOW = 4  # how many waiting gangs a cycle sees at first
+Scheduler = Callable[[Snapshot, Sequence[Waiting], float, Any], Plan]
+
+DAY = 86400.0
+_ATTAINED_EVERY = 600.0  # seconds between looks at decayed use
+_IDLE_WAKES = 10_000  # so many wake-ups without effect, when nothing else will happen: nothing ever will
+_END, _LEAVE = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """A job that ran: when, and with how many GPUs on which node."""
+class Finished:
+    """A job that ran to its end.
+
+    ``notice_seconds`` are those it held its place without getting on, ``restart_seconds`` those it needed to get to
+    where it was, ``lost_seconds`` the work it had to do again: all times ``job.gpus`` are lost GPU-time.
+    """
 
     job: Job
-    started: float
+    started: float  # the first time
     ended: float
-    nodes: tuple[tuple[str, int], ...]
+    preemptions: int
+    notice_seconds: float
+    restart_seconds: float
+    lost_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the jobs of a trace. ``cycles`` counts the calls of ``schedule``."""
+    """What became of the jobs of a trace.
 
-    policy: str
+    Attributes
+    ----------
+    ran : tuple of Finished
+        In the order of their ends.
+    refused : tuple of Job
+        They never fit the pool.
+    stuck : tuple of Job
+        They never started, or never came back: an error of the scheduler.
+    held : tuple of (float, float, str, int)
+        From when to when a job of which cluster held how many GPUs.
+    idle_gpu_seconds, broken_gpu_seconds : float
+        While something waited: GPUs that nobody held, and those of them on nodes of which a part was held.
+    cycles, schedule_seconds
+        Calls of ``schedule``, and the time they took.
+    """
+
+    setup: Setup
     gpus: int
-    ran: tuple[Started, ...]  # in the order of their starts
-    refused: tuple[Job, ...]  # larger than the pool
+    ran: tuple[Finished, ...]
+    refused: tuple[Job, ...]
+    stuck: tuple[Job, ...]
+    held: tuple[tuple[float, float, str, int], ...]
+    idle_gpu_seconds: float
+    broken_gpu_seconds: float
     cycles: int
+    schedule_seconds: float = field(compare=False)
 
 
-def simulate(jobs: Sequence[Job], gpus: int, policy: str = "fifo", window: int = _WINDOW) -> Outcome:
-    """Run jobs on a pool of ``gpus``, in nodes of 8; ``window`` changes the work per cycle, never the outcome.
+def simulate(jobs: Sequence[Job], setup: Setup, *, schedule: Scheduler = schedule) -> Outcome:
+    """Run jobs to their ends.
 
     Raises
     ------
     InvalidSpec
-        There is no such policy, or the GPUs are no whole nodes.
+        The setup can't be simulated.
+    BrokenPlan
+        The scheduler gave what is not there.
     """
-    if gpus < NODE_GPUS or gpus % NODE_GPUS:
-        raise InvalidSpec(f"{gpus} GPUs are no whole nodes; give a multiple of {NODE_GPUS}")
-    if policy not in POLICIES:
-        raise InvalidSpec(f"there is no policy {policy!r}; {near(policy, list(POLICIES))}")
-    if policy not in STEADY:
-        raise InvalidSpec(f"policy {policy!r} orders by use or time, which can't be simulated yet")
-    pool = _Pool(gpus, policy, window)
-    ordered = sorted(jobs, key=lambda job: (job.submitted, job.uid))
-    for now, arrivals in groupby(ordered, key=lambda job: job.submitted):
-        pool.run_until(now)
-        pool.end(now)
-        for job in arrivals:
-            pool.arrive(job)
-        pool.cycle(now)
-    pool.run_until(float("inf"))
-    return Outcome(policy, gpus, tuple(pool.ran), tuple(pool.refused), pool.cycles)
+    setup.check()
+    run = _Run(sorted(jobs, key=lambda job: (job.submitted, job.uid)), setup, schedule)
+    while (now := run.next()) is not None:
+        run.happen(now)
+        run.cycle(now)
+    return run.outcome()
 
 
-class _Pool:
-    """The pool at one moment: what waits in the order of its policy, what runs."""
+@dataclass(slots=True)
+class _Life:
+    """A job that has arrived. ``done`` are seconds of its duration that are kept."""
 
-    def __init__(self, gpus: int, policy: str, window: int) -> None:
-        capacity = Amounts(devices={"gpu": NODE_GPUS})
-        self.nodes = tuple(NodeView(f"node-{at:05d}", capacity) for at in range(gpus // NODE_GPUS))
-        self.queues = {QUEUE: Queue(name=QUEUE, policy=policy)}
-        self.policy = POLICIES[policy]
-        self.window = window
-        self.ran: list[Started] = []
-        self.refused: list[Job] = []
-        self.cycles = 0
-        self._one = Amounts(devices={"gpu": 1})
-        self._busy: dict[str, Amounts] = {}
-        self._used = [Amounts(devices={"gpu": count} if count else {}) for count in range(NODE_GPUS + 1)]
-        self._bare = Snapshot(nodes=self.nodes, queues=self.queues)
+    job: Job
+    shape: Shape
+    gang: Waiting
+    resumes: bool
+    done: float = 0.0
+    first: float | None = None
+    since: float = 0.0
+    warm: float = 0.0  # when the attempt begins to get on
+    attempt: int = 0
+    placement: Placement = field(default_factory=dict)
+    held: Vector = ()
+    preempted: tuple[float, ...] = ()
+    preemptions: int = 0
+    notice: float = 0.0
+    restart: float = 0.0
+    lost: float = 0.0
+
+
+class _Run:
+    """The world at one moment."""
+
+    def __init__(self, jobs: Sequence[Job], setup: Setup, scheduler: Scheduler) -> None:
+        self.setup = setup
+        self.jobs = jobs
+        self.pool = Pool(nodes_of(setup))
+        self.queues, self.cohorts = queues_of(setup, jobs, self.pool.size)
+        self.decayed = Decayed(setup.half_life_seconds)
+        self.now = jobs[0].submitted if jobs else 0.0
+        self._schedule = scheduler
+        self._bare = Snapshot(nodes=self.pool.nodes, queues=self.queues, cohorts=self.cohorts)
+        self._arrived = 0
+        self._events: list[tuple[float, int, int, _Life, int]] = []  # when, what, number, whose, which attempt
+        self._numbers = 0
+        self._lives: dict[str, _Life] = {}
         self._waiting: list[Waiting] = []
-        self._jobs: dict[str, Job] = {}  # those that wait
-        self._ends: list[tuple[float, int, Started]] = []
-        self._never: dict[int, bool] = {}
+        self._running: dict[str, Running] = {}
+        self._shown: tuple[Snapshot, list[Waiting]] | None = None
+        self._attained: dict[tuple[str, str], float] = {}
+        self._attained_at = self.now - 2 * _ATTAINED_EVERY
+        self._shapes: dict[tuple[int, int | None, int], Shape] = {}
+        self._never: dict[tuple[str, int], bool] = {}
         self._memo: Any = None
-        self._seen: list[Waiting] | None = None  # the window of the last cycle, while nothing has started or ended
+        self._wake: float | None = None
+        self._idle = 0
+        self._changed = False
+        self._ran: list[Finished] = []
+        self._refused: list[Job] = []
+        self._held: list[tuple[float, float, str, int]] = []
+        self._wasted = [0.0, 0.0]
+        self._cycles = 0
+        self._seconds = 0.0
 
-    def run_until(self, now: float) -> None:
-        """Let jobs end before ``now``, with a cycle after each moment."""
-        while self._ends and self._ends[0][0] < now:
-            moment = self._ends[0][0]
-            self.end(moment)
-            self.cycle(moment)
+    def next(self) -> float | None:
+        """Return when something happens next, None if nothing ever will."""
+        moments = [self._events[0][0]] if self._events else []
+        if self._arrived < len(self.jobs):
+            moments.append(self.jobs[self._arrived].submitted)
+        if self._wake is not None and self._waiting and (moments or self._idle < _IDLE_WAKES):
+            moments.append(self._wake)
+        return min(moments, default=None)
 
-    def end(self, now: float) -> None:
-        """End what is due."""
-        while self._ends and self._ends[0][0] <= now:
-            self._move(heappop(self._ends)[2], -1)
-            self._seen = None
-
-    def arrive(self, job: Job) -> None:
-        """Put a job into the queue, at the place that its policy gives it."""
-        gang = Waiting(
-            uid=job.uid,
-            namespace=job.cluster,
-            name=job.uid,
-            owner=job.cluster,
-            queue=QUEUE,
-            priority=job.priority,
-            queued_at=job.submitted,
-            needs=(RoleNeed(_ROLE, job.gpus, self._one),),
-        )
-        if job.gpus not in self._never:
-            self._never[job.gpus] = explain(self._bare, gang) is not None
-        if self._never[job.gpus]:
-            self.refused.append(job)
-            return
-        self._jobs[job.uid] = job
-        self._waiting.insert(self._place(gang), gang)
-
-    def _place(self, gang: Waiting) -> int:
-        """Find its place by asking the policy about pairs: a steady one orders them as it orders all."""
-        low, high = 0, len(self._waiting)
-        while low < high:
-            middle = high - 1 if high == len(self._waiting) else (low + high) // 2  # most come last
-            if self.policy([self._waiting[middle], gang], self._bare, 0.0)[0] is gang:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+    def happen(self, now: float) -> None:
+        """Let time pass, jobs end and leave, and others arrive."""
+        if self._waiting:
+            self._wasted[0] += self.pool.free * (now - self.now)
+            self._wasted[1] += self.pool.broken * (now - self.now)
+        self.now = now
+        if self._wake is not None and self._wake <= now:
+            self._wake = None
+            self._changed = True  # as far as the scheduler is concerned
+            self._idle += 1
+        events = self._events
+        while events and events[0][0] <= now:
+            _, kind, _, life, attempt = heappop(events)
+            if attempt == life.attempt:
+                self._idle = 0
+                if kind == _END:
+                    self._end(life)
+                else:
+                    self._requeue(life)
+        while self._arrived < len(self.jobs) and self.jobs[self._arrived].submitted <= now:
+            self._arrive(self.jobs[self._arrived])
+            self._arrived += 1
 
     def cycle(self, now: float) -> None:
-        """Start what the scheduler admits."""
-        if not self._waiting or self._seen == self._waiting[: self.window]:
-            return  # with at least two in it, the first was blocked and still is
-        plan = self._plan(now)
-        admitted = {admission.uid: admission for admission in plan.admissions}
+        """Carry out what the scheduler decides, unless nothing waits or nothing has happened."""
+        if not self._changed or not self._waiting:
+            return
+        snapshot, waiting = self._show()
+        began = perf_counter()
+        plan = self._schedule(snapshot, waiting, now, self._memo)
+        self._seconds += perf_counter() - began
+        self._cycles += 1
+        self._memo = plan.memo
+        self._changed = False
         for admission in plan.admissions:
-            self._start(self._jobs.pop(admission.uid), admission, now)
-        if admitted:
-            seen = len(plan.admissions) + len(plan.waits)
-            self._waiting[:seen] = [gang for gang in self._waiting[:seen] if gang.uid not in admitted]
-        # Whoever is blocked has been tried after the last admission, so it stays blocked until something ends.
-        self._seen = self._waiting[: self.window] if len(self._waiting) >= self.window else None
+            self._start(admission)
+        for eviction in plan.evictions:
+            self._evict(eviction)
+        self._wake = plan.wake_at if plan.wake_at is not None and plan.wake_at > now else None
 
-    def _plan(self, now: float) -> Plan:
-        snapshot = Snapshot(self.nodes, Usage(nodes=dict(self._busy)), self.queues)
-        size = self.window
-        while True:
-            part = self._waiting[:size]
-            plan = schedule(snapshot, part, now, self._memo)
-            self._memo = plan.memo
-            self.cycles += 1
-            last = plan.waits.get(part[-1].uid)
-            if len(part) == len(self._waiting) or (last is not None and last.reason.code == "BehindInQueue"):
-                return plan
-            size *= 2
+    def outcome(self) -> Outcome:
+        """Return what became of everything."""
+        return Outcome(
+            setup=self.setup,
+            gpus=self.pool.size,
+            ran=tuple(self._ran),
+            refused=tuple(self._refused),
+            stuck=tuple(life.job for life in self._lives.values()),
+            held=tuple(self._held),
+            idle_gpu_seconds=self._wasted[0],
+            broken_gpu_seconds=self._wasted[1],
+            cycles=self._cycles,
+            schedule_seconds=self._seconds,
+        )
 
-    def _start(self, job: Job, admission: Admission, now: float) -> None:
-        nodes = tuple((span.node, span.count) for span in admission.placement[_ROLE])
-        started = Started(job, now, now + job.duration, nodes)
-        self.ran.append(started)
-        self._move(started, 1)
-        heappush(self._ends, (started.ended, len(self.ran), started))
+    def _show(self) -> tuple[Snapshot, list[Waiting]]:
+        """Return what the scheduler sees: the same values as long as nothing has changed."""
+        if self.now - self._attained_at >= _ATTAINED_EVERY:
+            self._attained, self._attained_at = self.decayed.upto(self.now), self.now
+            self._shown = None
+        if self._shown is None:
+            snapshot = Snapshot(
+                nodes=self.pool.nodes,
+                usage=self.pool.usage(),
+                queues=self.queues,
+                running=self._running.copy(),
+                cohorts=self.cohorts,
+                windows=self.setup.windows,
+                attained=self._attained,
+                attained_at=self._attained_at,
+            )
+            self._shown = (snapshot, self._waiting.copy())
+        return self._shown
 
-    def _move(self, started: Started, sign: int) -> None:
-        for node, count in started.nodes:
-            before = self._busy[node].devices.get("gpu", 0) if node in self._busy else 0
-            after = before + sign * count
-            if after:
-                self._busy[node] = self._used[after]
-            else:
-                self._busy.pop(node, None)
+    def _touch(self) -> None:
+        self._shown = None
+        self._changed = True
+
+    def _arrive(self, job: Job) -> None:
+        key = (job.gpus, job.most, id(job.needs))  # readers make equal roles once
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = self.pool.shape(needs_of(self.setup, job))
+        queue = QUEUE if self.setup.queues == "one" else job.cluster
+        gang = Waiting(
+            uid=job.uid,
+            namespace=job.owner or job.cluster,
+            name=job.uid,
+            owner=job.owner or job.cluster,
+            queue=queue,
+            priority=job.priority,
+            queued_at=job.submitted,
+            needs=shape.needs,
+            max_runtime=job.max_runtime,
+            resumes=self.setup.resumes(job),
+        )
+        never = self._never.get((queue, id(shape)))
+        if never is None:
+            never = self._never[queue, id(shape)] = explain(self._bare, gang) is not None
+        if never:
+            self._refused.append(job)
+            return
+        self._lives[job.uid] = _Life(job, shape, gang, gang.resumes)
+        self._wait(gang)
+
+    def _wait(self, gang: Waiting) -> None:
+        insort(self._waiting, gang, key=_place)
+        self._touch()
+
+    def _start(self, admission: Admission) -> None:
+        life = self._lives.get(admission.uid)
+        at = bisect_left(self._waiting, _place(life.gang), key=_place) if life is not None else 0
+        if life is None or at == len(self._waiting) or self._waiting[at] is not life.gang:
+            raise BrokenPlan(f"{admission.uid} was admitted and does not wait")
+        del self._waiting[at]
+        life.attempt += 1
+        life.placement = admission.placement
+        life.held = life.shape.held(admission.placement)
+        life.since = self.now
+        life.warm = self.now if life.first is None else self.now + self.setup.restart_seconds
+        life.first = self.now if life.first is None else life.first
+        self._running[admission.uid] = Running(life.gang, admission.placement, self.now)
+        self._hold(life, 1)
+        self._at(life.warm + max(0.0, life.job.duration - life.done), _END, life)
+
+    def _evict(self, eviction: Eviction) -> None:
+        running = self._running.get(eviction.uid)
+        if running is None or running.leaving:
+            raise BrokenPlan(f"{eviction.uid} was evicted and does not run")
+        life = self._lives[eviction.uid]
+        life.attempt += 1  # its end is not that of this attempt any more
+        self._running[eviction.uid] = Running(
+            running.gang, running.placement, running.since, leaving=True, claimed_by=eviction.by
+        )
+        self._account(life)
+        self._at(self.now + self.setup.notice_seconds, _LEAVE, life)
+        self._touch()
+
+    def _account(self, life: _Life) -> None:
+        """Note what an interrupted attempt keeps and loses."""
+        progress = max(0.0, self.now - life.warm)
+        life.restart += min(self.now, life.warm) - life.since
+        life.notice += self.setup.notice_seconds
+        life.preemptions += 1
+        life.preempted = (*(at for at in life.preempted if at > self.now - DAY), self.now)
+        if life.resumes:
+            life.done += progress
+        else:
+            life.lost += progress
+
+    def _requeue(self, life: _Life) -> None:
+        """Let an evicted gang go; it waits again in its old place."""
+        old = life.gang
+        self._release(life)
+        life.gang = Waiting(
+            uid=old.uid,
+            namespace=old.namespace,
+            name=old.name,
+            owner=old.owner,
+            queue=old.queue,
+            priority=old.priority,
+            queued_at=old.queued_at,
+            needs=old.needs,
+            served=life.done,
+            max_runtime=old.max_runtime,
+            resumes=old.resumes,
+            preempted_at=life.preempted,
+            estimate=old.estimate,
+        )
+        self._wait(life.gang)
+
+    def _end(self, life: _Life) -> None:
+        self._release(life)
+        del self._lives[life.job.uid]
+        assert life.first is not None
+        self._ran.append(
+            Finished(
+                job=life.job,
+                started=life.first,
+                ended=self.now,
+                preemptions=life.preemptions,
+                notice_seconds=life.notice,
+                restart_seconds=life.restart + (life.warm - life.since),
+                lost_seconds=life.lost,
+            )
+        )
+
+    def _release(self, life: _Life) -> None:
+        del self._running[life.job.uid]
+        self._hold(life, -1)
+        if self.now > life.since:
+            self._held.append((life.since, self.now, life.job.cluster, sum(life.held[2:])))
+
+    def _hold(self, life: _Life, sign: int) -> None:
+        gang = life.gang
+        self.pool.move(gang, life.shape, life.placement, life.held, sign)
+        self.decayed.hold((gang.queue, gang.owner), sign * sum(life.held[2:]), self.now)
+        self._touch()
+
+    def _at(self, moment: float, kind: int, life: _Life) -> None:
+        self._numbers += 1
+        heappush(self._events, (moment, kind, self._numbers, life, life.attempt))
+
+
+def _place(gang: Waiting) -> tuple[float, str]:
+    return (gang.queued_at, gang.uid)

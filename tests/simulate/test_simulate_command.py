@@ -27,7 +27,7 @@ def test_policies_side_by_side(trace: str, capsys: pytest.CaptureFixture[str]) -
     assert main(["simulate", trace, "--gpus", "8", "--policy", "fifo,priority"]) == 0
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
-    assert [line[:3] for line in lines[1:]] == [["fifo", "2", "2.00"], ["priority", "2", "2.00"]]
+    assert [line[:4] for line in lines[1:]] == [["fifo", "8", "2", "2.00"], ["priority", "8", "2", "2.00"]]
     assert "line 4: duration is negative: -1" in err
     assert "left out: 1 bad row;" in err
     assert "left out as larger than 8 GPUs: 1 job\n" in err
@@ -46,7 +46,7 @@ def test_json_is_for_programs(trace: str, capsys: pytest.CaptureFixture[str]) ->
     [
         (["--gpus", "8", "--strict"], "line 4: duration is negative"),
         (["--gpus", "9"], "multiple of 8"),
-        (["--gpus", "8", "--policy", "fifo,las"], "there is no policy 'las'"),
+        (["--gpus", "8", "--policy", "fifo,lass"], "there is no policy 'lass'"),
         (["--gpus", "8", "--policy", "fifo,fifo"], "twice"),
         (["--gpus", "8", "--first", "0"], "holds no jobs"),
         ([], "--gpus"),

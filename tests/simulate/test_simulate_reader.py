@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from octopus_hub.model.errors import InvalidSpec
-from octopus_hub.simulate.philly import Job, parse, read
+from octopus_hub.simulate.jobs import Job
+from octopus_hub.simulate.philly import parse, read
 
 HEADER = "timestamp,duration,num_gpus,gpu_time,cluster"
 GOOD = "2017-10-09 07:01:55,66.0,1,66.0,11cb48"
