@@ -122,6 +122,7 @@ _REASONS: dict[str, Exit] = {
     "NodeLost": Exit("transient", "its node was lost", "nothing to do; a checkpoint saves the work done so far"),
     "Evicted": Exit("transient", "it was evicted from its node", "ask for what the task really uses"),
     "Preempted": Exit("transient", "it was preempted for other work", "nothing to do, it queues again"),
+    "Resized": Exit("transient", "its gang goes on with another number of tasks", "nothing to do"),
     "Stopped": Exit("transient", "it was stopped by octopus"),
     "Vanished": Exit("transient", "it vanished without a trace", "nothing to do; the machine may have restarted"),
     "DiskFull": Exit("unknown", "the disk was full", "remove old outputs (octopus prune) or write less"),

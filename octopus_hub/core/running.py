@@ -12,6 +12,7 @@ from octopus_hub.core.counts import started
 from octopus_hub.core.draft import Draft
 from octopus_hub.core.members import all_members, successors
 from octopus_hub.core.preempted import kept
+from octopus_hub.core.resizing import look_at_resizing
 from octopus_hub.core.restart import JITTER, MIN_TRANSIENT_DELAY_SECONDS, delay_seconds
 from octopus_hub.core.stopping import (
     WAITS,
@@ -61,6 +62,8 @@ def look_at_preempting(draft: Draft) -> None:
         begin_stopping(draft, (decision.verdict, decision.reason, decision.message))
     elif request is not None:
         begin_stopping(draft, request)
+    elif draft.old.resize_to:
+        look_at_resizing(draft)
     elif draft.rows.alive:
         notice = draft.taskset.spec.preemption.notice_seconds
         draft.stop(draft.rows.alive, notice, "Preempted")

@@ -92,6 +92,7 @@ class Waiting:
     min_runtime: float | None = None  # seconds an attempt is left alone; None: the queue's
     resumes: bool = True  # goes on where it was after a preemption (it writes checkpoints); else it starts again
     preempted_at: tuple[float, ...] = ()  # of late, oldest first
+    scaled_at: float | None = None  # when its owner last wished another size of an elastic role
     estimate: float | None = None  # seconds it may run in all, from the history of its owner and command
     notice: float = 60.0  # seconds that it has to end when it is preempted
 
@@ -112,6 +113,8 @@ class Running:
         On its way out (preempted, stopping): it can't be preempted again and what it holds comes free by itself.
     claimed_by : str
         uid of the gang it makes room for; nobody else gets that room while that gang waits.
+    sheds : mapping
+        What it gives up beside ``placement`` by a resize under way; comes free within its notice.
     """
 
     gang: Waiting
@@ -120,6 +123,7 @@ class Running:
     checkpoint_at: float | None = None
     leaving: bool = False
     claimed_by: str = ""
+    sheds: Placement = field(default_factory=dict)
 
     @property
     def deadline(self) -> float | None:
@@ -250,6 +254,15 @@ def gang_total(needs: Sequence[RoleNeed]) -> dict[str, int]:
     total: dict[str, int] = {}
     for need in needs:
         _accumulate(total, charged(need), need.count)
+    return total
+
+
+def placed_total(needs: Sequence[RoleNeed], placement: Placement) -> dict[str, int]:
+    """Return what quotas count for a gang in its place; an elastic one may have more tasks there than it asks for."""
+    total: dict[str, int] = {}
+    for need in needs:
+        count = need.count if need.most is None else sum(span.count for span in placement.get(need.role, ()))
+        _accumulate(total, charged(need), count)
     return total
 
 
@@ -413,12 +426,12 @@ class Trial:
     def add(self, gang: Waiting, placement: Placement) -> None:
         """Admit a gang: its nodes, its queue and its owner use more."""
         self._move(gang, placement, 1)
-        self.charge(gang, gang_total(chosen(gang.needs, choices_of(placement))), 1)
+        self.charge(gang, placed_total(chosen(gang.needs, choices_of(placement)), placement), 1)
 
     def remove(self, gang: Waiting, placement: Placement) -> None:
         """Undo :meth:`add`."""
         self._move(gang, placement, -1)
-        self.charge(gang, gang_total(chosen(gang.needs, choices_of(placement))), -1)
+        self.charge(gang, placed_total(chosen(gang.needs, choices_of(placement)), placement), -1)
 
     def charge(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
         """Count a gang's total on its queue and owner (``times`` -1 takes it back)."""
@@ -471,4 +484,6 @@ class Trial:
         for need in chosen(gang.needs, choices_of(placement)):
             vector = self.cluster.need(need.each)
             for span in placement.get(need.role, ()):
-                self.take(self.cluster.index[span.node], vector, sign * span.count)
+                at = self.cluster.index.get(span.node)
+                if at is not None:  # a node that is gone holds nothing that could be given
+                    self.take(at, vector, sign * span.count)

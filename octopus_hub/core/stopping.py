@@ -57,7 +57,7 @@ def out_of_time(draft: Draft) -> End | None:
 
 def begin_stopping(draft: Draft, end: End) -> None:
     """Write the verdict and clean up; with nothing left to clean up it has ended at once."""
-    draft.set(verdict=end[0], stopping_at=draft.now, restart_at=None, restart_scope="")
+    draft.set(verdict=end[0], stopping_at=draft.now, restart_at=None, restart_scope="", resize_to={})
     finish_stopping(draft, end)
 
 
@@ -103,6 +103,7 @@ def requeue(draft: Draft, reason: str, message: str) -> None:
     draft.set(
         attempt=attempt,
         placement={},
+        resize_to={},
         queued_at=draft.old.queued_at or draft.taskset.metadata.created_at or draft.now,
         admitted_at=None,
         starting_at=None,

@@ -51,6 +51,15 @@ class Amounts(ApiStruct, frozen=True, kw_only=True):
             devices={name: amount * count for name, amount in self.devices.items() if amount * count},
         )
 
+    def most(self, other: Amounts) -> Amounts:
+        """Return the larger of each entry."""
+        names = dict.fromkeys((*self.devices, *other.devices))
+        return Amounts(
+            cpu_millis=max(self.cpu_millis, other.cpu_millis),
+            memory_bytes=max(self.memory_bytes, other.memory_bytes),
+            devices={name: max(self.devices.get(name, 0), other.devices.get(name, 0)) for name in names},
+        )
+
     def fits_in(self, free: Amounts) -> bool:
         """Say whether every entry is at most the one of ``free``."""
         return (

@@ -117,6 +117,8 @@ class Status(ApiStruct, frozen=True, kw_only=True):
     attempt: int = 0  # gang attempts started; 0 before the first
     roles: list[RoleStatus] = []
     placement: dict[str, list[Span]] = {}
+    resize_to: dict[str, list[Span]] = {}  # in Preempting: the place of the next attempt, which does not queue
+    resized_at: float | None = None  # when the last resize was decided
     verdict: Verdict | None = None  # decided once, then frozen
     queued_at: float | None = None
     admitted_at: float | None = None

@@ -39,6 +39,7 @@ EndReason = Literal[
     "NodeLost",
     "Evicted",
     "Preempted",
+    "Resized",  # its gang goes on with another number of tasks
     "Stopped",  # we stopped it (user's stop, clean-up, deadline)
     "Vanished",  # gone without a trace (its parent was killed, machine restarted)
     "DiskFull",

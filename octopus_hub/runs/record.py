@@ -18,7 +18,7 @@ from octopus_hub.model.task import Task, TaskState
 from octopus_hub.model.taskset import TaskSet
 from octopus_hub.runs.capture import Captured, capture, last_attempts, stated_inputs, tasks_in_order
 
-NOT_ITS_FAULT = ("Stopped", "Preempted", "Evicted")
+NOT_ITS_FAULT = ("Stopped", "Preempted", "Evicted", "Resized")
 
 log = logging.getLogger(__name__)
 

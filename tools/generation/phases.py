@@ -40,6 +40,8 @@ REASONS: dict[str, tuple[str, str]] = {
         "a task could not be prepared; the platform's fault queues again, the user's fails",
     ),
     "Preempted": ("Preempting, Queued", "other work took its place; the message says whose and by which rule"),
+    "Resizing": ("Preempting", "an elastic gang is asked to end, to go on with another number of tasks"),
+    "Resized": ("Admitted", "an elastic gang goes on with another number of tasks, without queuing"),
     "Admitted": ("Admitted", "every member has a place; no task exists yet"),
     "Starting": ("Starting", "tasks are prepared and wait for each other"),
     "Running": ("Running", "all tasks run"),

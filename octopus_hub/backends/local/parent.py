@@ -547,7 +547,7 @@ def failed(reason: str, message: str) -> dict[str, Any]:
 
 def stopped(why: str) -> dict[str, Any]:
     """Return the end reason of a task we stopped: the reason asked for, or ``Stopped`` with the words."""
-    known = why in ("Preempted", "Evicted", "NodeLost", "Stopped")
+    known = why in ("Preempted", "Evicted", "NodeLost", "Resized", "Stopped")
     return failed(why if known else "Stopped", "" if known else why)
 
 
