@@ -7,6 +7,7 @@ import re
 from collections.abc import Container
 
 MOST_TASKSET_NAME = 40
+SKU_LABEL = "octopus-hub.io/sku"  # of nodes: the model of their devices
 RESERVED_PREFIX = "octopus-hub.io/"  # of labels and annotations that only the service sets
 REPLAY_OF = f"{RESERVED_PREFIX}replay-of"  # {name}.{attempt} of the record that a TaskSet repeats; may be kept by users
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
