@@ -19,9 +19,13 @@ ReasonCode = Literal[
     "BehindInQueue",  # strict order: something before it does not fit yet
     "QueueQuota",  # the bound of the whole queue (nominal)
     "UserQuota",  # the bound of one owner in the queue (perUser)
+    "GroupQuota",  # the bound of one group of the owner in the queue (perGroup)
+    "Budget",  # the queue's device-hours of the calendar window are used up
     "NoFit",  # fits an empty cluster, not now
     "NeverFits",  # does not fit an empty cluster
     "BackOff",  # nodes avoided after failed binds
+    "Preempting",  # others were asked to make room for it
+    "Reserved",  # nodes are set aside for a time (reservation, drain) and it may still run then
 ]
 
 CPU = "cpu_millis"

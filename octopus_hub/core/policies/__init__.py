@@ -1,22 +1,16 @@
-"""Queue policies: the order in which a queue serves its gangs. One file each, one line each in ``POLICIES``.
-
-A policy is a pure function of the queue's waiting gangs, the snapshot and the time. It orders, it never refuses:
-``schedule`` tries gangs in that order and keeps it strict.
-"""
+"""Queue policies: who goes first, and who makes room for whom. One file each, one line each in ``POLICIES``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from octopus_hub.core.policies import fair, fifo, las, predicted, priority
+from octopus_hub.core.policies.policy import Moment, Policy, Rank
 
-from octopus_hub.core.policies import fifo, priority
-from octopus_hub.core.snapshot import Snapshot, Waiting
-
-Policy = Callable[[Sequence[Waiting], Snapshot, float], list[Waiting]]
-
-# Policies whose order depends on the waiting gangs alone: an unchanged queue keeps its order between cycles.
-STEADY = frozenset({"fifo", "priority"})
+__all__ = ["POLICIES", "Moment", "Policy", "Rank"]
 
 POLICIES: dict[str, Policy] = {
-    "fifo": fifo.order,
-    "priority": priority.order,
+    "fair": fair.POLICY,
+    "fifo": fifo.POLICY,
+    "las": las.POLICY,
+    "predicted": predicted.POLICY,
+    "priority": priority.POLICY,
 }

@@ -1,12 +1,14 @@
-"""First in, first out: the longest waiting gang first, ties by uid."""
+"""First in, first out: the longest waiting gang first, ties by uid. Never preempts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from octopus_hub.core.policies.policy import Moment, Policy, Rank
+from octopus_hub.core.snapshot import Waiting
 
-from octopus_hub.core.snapshot import Snapshot, Waiting
+
+def rank(gang: Waiting, moment: Moment) -> Rank:
+    """Return its place among those that wait."""
+    return (gang.queued_at, gang.uid)
 
 
-def order(waiting: Sequence[Waiting], snapshot: Snapshot, now: float) -> list[Waiting]:
-    """Return the gangs of one queue in the order in which they are served."""
-    return sorted(waiting, key=lambda gang: (gang.queued_at, gang.uid))
+POLICY = Policy(rank)

@@ -1,12 +1,27 @@
-"""Priority classes: higher values first, equal ones first in, first out. Strict: low priority may wait for ever."""
+"""Priority classes: higher values first, equal ones first in, first out. Strict: low priority may wait for ever.
+
+Higher priority makes lower priority give way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from octopus_hub.core.policies.policy import Moment, Policy, Rank
+from octopus_hub.core.snapshot import Running, Waiting
 
-from octopus_hub.core.snapshot import Snapshot, Waiting
+
+def rank(gang: Waiting, moment: Moment) -> Rank:
+    """Return its place among those that wait."""
+    return (-gang.priority, gang.queued_at, gang.uid)
 
 
-def order(waiting: Sequence[Waiting], snapshot: Snapshot, now: float) -> list[Waiting]:
-    """Return the gangs of one queue in the order in which they are served."""
-    return sorted(waiting, key=lambda gang: (-gang.priority, gang.queued_at, gang.uid))
+def claim(gang: Waiting, moment: Moment) -> int:
+    """Return the level of a claimant."""
+    return -gang.priority
+
+
+def standing(running: Running, moment: Moment) -> int:
+    """Return the level of what runs."""
+    return -running.gang.priority
+
+
+POLICY = Policy(rank, claim=claim, standing=standing, rule="priority")

@@ -1,0 +1,201 @@
+"""The waiting gangs of a queue in the order of its policy, kept between cycles: only what came or went is placed anew.
+
+Gangs that stand and fall together (equal shape; same owner, where limits or the order look at owners) share a lane: once
+the first of a lane finds no room, none behind it does. Orders are a function of the gangs and the moment alone. Used by
+``schedule`` only.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from octopus_hub.core.placement import Role
+from octopus_hub.core.policies import POLICIES, Moment, Policy, Rank
+from octopus_hub.core.policies.fifo import POLICY as FIFO
+from octopus_hub.core.reason import Reason
+from octopus_hub.core.snapshot import Waiting
+from octopus_hub.model.queue import Queue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What a gang asks for; equal ones are one object within a memo."""
+
+    roles: tuple[Role, ...]
+    total: dict[str, int]
+    width: float  # devices (or CPUs, where it asks for none)
+
+
+class Entry(NamedTuple):
+    """A gang at its place."""
+
+    rank: Rank
+    gang: Waiting
+    shape: Shape
+
+
+class Head(NamedTuple):
+    """The next gang of a lane."""
+
+    use: float
+    rank: Rank
+    lane: int
+    at: int
+
+
+@dataclass(slots=True)
+class Line:
+    """One queue's gangs.
+
+    Attributes
+    ----------
+    faults : str
+        What was wrong with the answers of the queue's policy when ranks were taken last.
+    """
+
+    queue: Queue | None
+    tick: float | None = None
+    by_owner: bool = False
+    policy: Policy = FIFO
+    lanes: dict[Hashable, list[Entry]] = field(default_factory=dict)
+    fault: str = ""
+    _where: dict[str, tuple[Hashable, Rank]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(queue: Queue | None) -> Line:
+        """Return an empty line for a queue (None: it is not configured)."""
+        policy = POLICIES.get(queue.policy, FIFO) if queue is not None else FIFO
+        limited = queue is not None and (
+            queue.per_user is not None or queue.per_group is not None or queue.max_running_tasks_per_user is not None
+        )
+        return Line(queue, None, limited or policy.by_use, policy)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def put(self, gang: Waiting, shape: Shape, moment: Moment) -> None:
+        """Let a gang join."""
+        lane = self._lane(gang, shape)
+        rank = self._rank(gang, moment)
+        self._where[gang.uid] = (lane, rank)
+        entry = Entry(rank, gang, shape)
+        entries = self.lanes.get(lane)
+        if entries is None:
+            self.lanes[lane] = [entry]
+        elif entries[-1].rank <= rank:
+            entries.append(entry)
+        else:
+            insort(entries, entry, key=_rank_of)
+
+    def drop(self, uid: str) -> None:
+        """Let a gang leave."""
+        lane, rank = self._where.pop(uid)
+        entries = self.lanes[lane]
+        at = bisect_left(entries, rank, key=_rank_of)
+        while entries[at].gang.uid != uid:  # equal ranks of a policy that is not total
+            at += 1
+        del entries[at]
+        if not entries:
+            del self.lanes[lane]
+
+    def review(self, moment: Moment) -> None:
+        """Take the ranks anew, where they depend on time, at a new tick."""
+        if self.tick == moment.tick:
+            return
+        self.tick = moment.tick
+        if not self.policy.timed:
+            return
+        for lane, entries in self.lanes.items():
+            fresh = [Entry(self._rank(entry.gang, moment), entry.gang, entry.shape) for entry in entries]
+            fresh.sort(key=_rank_of)
+            self.lanes[lane] = fresh
+            self._where.update((entry.gang.uid, (lane, entry.rank)) for entry in fresh)
+
+    def gangs(self) -> Iterator[Entry]:
+        """Return all, lane by lane."""
+        for entries in self.lanes.values():
+            yield from entries
+
+    def _lane(self, gang: Waiting, shape: Shape) -> Hashable:
+        if gang.avoid:
+            return gang.uid
+        if self.by_owner:
+            return (shape, gang.owner, gang.max_runtime)
+        return (shape, gang.max_runtime)
+
+    def _rank(self, gang: Waiting, moment: Moment) -> Rank:
+        """Ask the policy; one that raises or answers with something else is fenced: the order of before is kept."""
+        try:
+            rank = self.policy.rank(gang, moment)
+            if isinstance(rank, tuple) and rank == rank and not rank < rank:
+                return rank
+            self.fault = f"policy {moment.queue.policy} gave {rank!r} for {gang.name}, not a rank"
+        except Exception as error:
+            self.fault = f"policy {moment.queue.policy} failed for {gang.name}: {type(error).__name__}: {error}"
+        known = self._where.get(gang.uid)
+        return known[1] if known is not None else (gang.queued_at, gang.uid)
+
+
+def _rank_of(entry: Entry) -> Rank:
+    return entry.rank
+
+
+class Walk:
+    """One pass over a line, the best first; lanes are closed as they fail."""
+
+    __slots__ = ("_closed", "_heap", "_lanes", "_uses", "line")
+
+    def __init__(self, line: Line, uses: dict[str, float] | None) -> None:
+        self.line = line
+        self._uses = uses
+        self._lanes = list(line.lanes.values())
+        self._closed: list[tuple[Head, Reason]] = []
+        self._heap = [self._head(at, 0) for at in range(len(self._lanes))]
+        heapify(self._heap)
+
+    def _head(self, lane: int, at: int) -> Head:
+        entry = self._lanes[lane][at]
+        use = self._uses.get(entry.gang.owner, 0.0) if self._uses is not None else 0.0
+        return Head(use, entry.rank, lane, at)
+
+    def first(self) -> Entry | None:
+        """Return the next gang, which stays the next until :meth:`advance` or :meth:`close`."""
+        heap = self._heap
+        while heap:
+            head = heap[0]
+            if self._uses is not None:  # its owner was given something meanwhile
+                now = self._head(head.lane, head.at)
+                if now.use != head.use:
+                    heappop(heap)
+                    heappush(heap, now)
+                    continue
+            return self._lanes[head.lane][head.at]
+        return None
+
+    def advance(self) -> None:
+        """Go on behind the next gang, in its lane."""
+        head = heappop(self._heap)
+        if head.at + 1 < len(self._lanes[head.lane]):
+            heappush(self._heap, self._head(head.lane, head.at + 1))
+
+    def close(self, reason: Reason) -> None:
+        """Leave out the rest of the next gang's lane, for a reason."""
+        self._closed.append((heappop(self._heap), reason))
+
+    def reasons(self) -> dict[str, Reason]:
+        """Return why gangs of closed lanes were left out."""
+        return {entry.gang.uid: reason for head, reason in self._closed for entry in self._lanes[head.lane][head.at :]}
+
+
+def in_order(line: Line, uses: dict[str, float] | None) -> list[Entry]:
+    """Return the whole line in the order in which it is served."""
+    walk = Walk(line, uses)
+    found = []
+    while (entry := walk.first()) is not None:
+        found.append(entry)
+        walk.advance()
+    return found

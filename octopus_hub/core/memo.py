@@ -1,0 +1,193 @@
+"""What a scheduling cycle leaves for the next one. It makes cycles cheaper and never changes a Plan.
+
+Everything in it is a function of the inputs that it is kept with: the trial follows the snapshot, lines follow the
+waiting gangs, herds follow what runs; only what differs is looked at. Used by ``schedule`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from octopus_hub.core.herd import Herd, difference
+from octopus_hub.core.line import Line, Shape
+from octopus_hub.core.placement import Role, roles_of
+from octopus_hub.core.plan import Plan
+from octopus_hub.core.policies import POLICIES, Moment
+from octopus_hub.core.policies.fair import HELD_SECONDS
+from octopus_hub.core.policies.service import width
+from octopus_hub.core.slots import Cluster
+from octopus_hub.core.snapshot import Running, Snapshot, Trial, Waiting, gang_total
+from octopus_hub.model.queue import Queue
+
+SHAPES_KEPT = 50_000
+_NO_QUEUE = Queue(name="")
+
+
+@dataclass(slots=True)
+class Memo:
+    """The state between cycles."""
+
+    snapshot: Snapshot
+    trial: Trial
+    empty: Trial  # nothing runs there: what is kept for blocked heads is looked for here
+    bare: Trial  # the same, never changed
+    waiting: list[Waiting] = field(default_factory=list)
+    lines: dict[str, Line] = field(default_factory=dict)
+    herds: dict[str, Herd] = field(default_factory=dict)
+    leaving: dict[str, Running] = field(default_factory=dict)
+    running: Mapping[str, Running] = field(default_factory=dict)
+    fits_bare: dict[tuple[Role, ...], bool] = field(default_factory=dict)
+    now: float = 0.0
+    until: float | None = None  # the plan answers unchanged inputs before this time
+    broken: bool = False  # a cycle failed half-way
+    plan: Plan | None = None
+    _moments: dict[str, Moment] = field(default_factory=dict)
+    _shapes: dict[tuple[Role, ...], Shape] = field(default_factory=dict)
+    _by_needs: dict[int, tuple[object, Shape]] = field(default_factory=dict)
+    _known: dict[str, Waiting] = field(default_factory=dict)
+    _avoiding: dict[str, Waiting] = field(default_factory=dict)
+
+    @staticmethod
+    def of(snapshot: Snapshot) -> Memo:
+        """Return a memo that knows nothing yet."""
+        cluster = Cluster(snapshot.nodes)
+        nothing = Snapshot(nodes=snapshot.nodes)
+        bare = Snapshot(nodes=snapshot.nodes, queues=snapshot.queues)
+        return Memo(bare, Trial(bare, cluster), Trial(nothing, cluster), Trial(nothing, cluster))
+
+    def answers(self, snapshot: Snapshot, waiting: Sequence[Waiting], now: float) -> bool:
+        """Say whether the last plan answers these inputs as well."""
+        return (
+            self.plan is not None
+            and self.now <= now
+            and (self.until is None or now < self.until)
+            and self.waiting == waiting
+            and self.snapshot == snapshot
+        )
+
+    def follow(self, snapshot: Snapshot, waiting: Sequence[Waiting], now: float) -> None:
+        """Take over another moment."""
+        self.plan = None
+        self.now = now
+        self._moments.clear()
+        before = self.snapshot.queues
+        self.snapshot = snapshot
+        self.trial.follow(snapshot)
+        self.empty.rollback()
+        self._follow_running(snapshot.running)
+        if snapshot.queues is not before and snapshot.queues != before:
+            self._follow_queues(snapshot.queues)
+        self._follow_waiting(list(waiting))
+        for line in self.lines.values():
+            line.review(self.moment(line.queue))
+
+    def moment(self, queue: Queue | None) -> Moment:
+        """Return what the queue's policy may look at."""
+        queue = queue or _NO_QUEUE
+        known = self._moments.get(queue.name)
+        if known is None:
+            review = queue.preemption.review_seconds
+            tick = self.now // review * review if review > 0 else self.now
+            policy = POLICIES.get(queue.policy)
+            uses = self.uses(queue.name) if policy is not None and policy.by_use else {}
+            known = self._moments[queue.name] = Moment(queue, tick, self.snapshot, uses)
+        return known
+
+    def uses(self, queue: str) -> dict[str, float]:
+        """Return what each owner in a queue has used of late, and an hour of what it holds."""
+        found = {owner: use for (name, owner), use in self.snapshot.attained.items() if name == queue}
+        herd = self.herds.get(queue)
+        for running in herd.members.values() if herd is not None else ():
+            owner = running.gang.owner
+            found[owner] = found.get(owner, 0.0) + width(running.gang) * HELD_SECONDS
+        return found
+
+    def shape(self, gang: Waiting) -> Shape:
+        """Return what a gang asks for."""
+        known = self._by_needs.get(id(gang.needs))
+        if known is not None and known[0] is gang.needs:
+            return known[1]
+        roles = roles_of(self.trial.cluster, gang)
+        shape = self._shapes.get(roles)
+        if shape is None:
+            if len(self._shapes) >= SHAPES_KEPT:
+                self._shapes.clear()
+            shape = self._shapes[roles] = Shape(roles, gang_total(gang.needs), width(gang))
+        if len(self._by_needs) >= SHAPES_KEPT:
+            self._by_needs.clear()
+        self._by_needs[id(gang.needs)] = (gang.needs, shape)  # holding it keeps its id from being used again
+        return shape
+
+    def valid_until(self) -> float | None:
+        """Return when time alone may change the plan: a back-off or a review period ends."""
+        times = [until for gang in self._avoiding.values() for until in gang.avoid.values() if until > self.now]
+        for line in self.lines.values():
+            if line.queue is not None and (line.policy.claim or line.policy.timed):
+                times.append(self.moment(line.queue).tick + line.queue.preemption.review_seconds)
+        return min(times, default=None)
+
+    def waits(self, uid: str) -> Waiting | None:
+        """Return a waiting gang."""
+        return self._known.get(uid)
+
+    # --- following
+    def _follow_queues(self, queues: Mapping[str, Queue]) -> None:
+        """Lines of queues that were changed begin anew."""
+        for name, line in list(self.lines.items()):
+            if queues.get(name) == line.queue:
+                continue
+            members = [entry.gang for entry in line.gangs()]
+            del self.lines[name]
+            for gang in members:
+                self._join(gang, queues.get(name))
+        for herd in self.herds.values():
+            herd.forget()
+
+    def _follow_running(self, running: Mapping[str, Running]) -> None:
+        changed, gone = difference(self.running, running)
+        for each in gone:
+            self._leave_herd(each)
+        for each in changed:
+            known = self.running.get(each.gang.uid)
+            if known is not None:
+                self._leave_herd(known)
+            herd = self.herds.get(each.gang.queue)
+            if herd is None:
+                herd = self.herds[each.gang.queue] = Herd()
+            herd.put(each)
+            if each.leaving:
+                self.leaving[each.gang.uid] = each
+        self.running = running
+
+    def _leave_herd(self, running: Running) -> None:
+        self.herds[running.gang.queue].drop(running.gang.uid)
+        self.leaving.pop(running.gang.uid, None)
+
+    def _follow_waiting(self, waiting: list[Waiting]) -> None:
+        before = self.waiting
+        self.waiting = waiting
+        if before == waiting:
+            return
+        old = set(map(id, before))
+        new = set(map(id, waiting))
+        for gang in before:
+            if id(gang) not in new:
+                self._known.pop(gang.uid)
+                self._avoiding.pop(gang.uid, None)
+                line = self.lines[gang.queue]
+                line.drop(gang.uid)
+                if not len(line):
+                    del self.lines[gang.queue]
+        for gang in waiting:
+            if id(gang) not in old:
+                self._join(gang, self.snapshot.queues.get(gang.queue))
+                self._known[gang.uid] = gang
+                if gang.avoid:
+                    self._avoiding[gang.uid] = gang
+
+    def _join(self, gang: Waiting, queue: Queue | None) -> None:
+        line = self.lines.get(gang.queue)
+        if line is None:
+            line = self.lines[gang.queue] = Line.of(queue)
+        line.put(gang, self.shape(gang), self.moment(queue))

@@ -1,0 +1,30 @@
+"""Least attained service: who has had the least device time goes first; run times need not be known.
+
+Service is the device-seconds that a gang has had in all its attempts, in levels that double (2D-LAS with discretised
+queues: Gu et al., "Tiresias", NSDI'19). New gangs start at level 0; within a level the longest waiting goes first. A
+gang makes those give way that have had more, by at least a level.
+"""
+
+from __future__ import annotations
+
+from octopus_hub.core.policies.policy import Moment, Policy, Rank
+from octopus_hub.core.policies.service import attained, level_of, width
+from octopus_hub.core.snapshot import Running, Waiting
+
+
+def rank(gang: Waiting, moment: Moment) -> Rank:
+    """Return its place among those that wait."""
+    return (claim(gang, moment), gang.queued_at, gang.uid)
+
+
+def claim(gang: Waiting, moment: Moment) -> int:
+    """Return the level of a claimant."""
+    return level_of(gang.served * width(gang))
+
+
+def standing(running: Running, moment: Moment) -> int:
+    """Return the level of what runs."""
+    return level_of(attained(running, moment.tick) * width(running.gang))
+
+
+POLICY = Policy(rank, claim=claim, standing=standing, rule="service")

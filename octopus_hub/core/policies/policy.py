@@ -1,0 +1,60 @@
+"""What a queue policy is: a rank for those that wait, and (if it preempts) a level for claimants and for what runs.
+
+A rank orders a queue's waiting gangs, the lowest first; it is looked at again at every review tick only, so orders are
+kept between cycles. A claimant makes those give way whose standing is strictly above its claim: levels are integers,
+so that small differences never move a running gang.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from octopus_hub.core.plan import EvictionRule
+from octopus_hub.core.snapshot import Running, Snapshot, Waiting
+from octopus_hub.model.queue import Queue
+
+Rank = tuple[Any, ...]  # comparable with those of the same queue; uid last, so that the order is total
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a policy may look at beside the gang.
+
+    Attributes
+    ----------
+    tick : float
+        The last review time of the queue, at most ``Queue.preemption.review_seconds`` ago.
+    uses : dict of str to float
+        Of each owner in the queue: decayed use in device-seconds, and an hour of all that the owner holds now.
+    """
+
+    queue: Queue
+    tick: float
+    snapshot: Snapshot
+    uses: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy by its functions.
+
+    Attributes
+    ----------
+    rank : callable
+        Order among the waiting gangs of an owner (of the queue, where ``by_use`` is false).
+    timed : bool
+        Ranks change with time or with use: they are taken anew at each tick.
+    by_use : bool
+        The owner with the least use goes first; the rank orders that owner's own gangs.
+    claim, standing : callable, optional
+        A waiting gang evicts a running one if its claim is below the other's standing. None: it never evicts.
+    """
+
+    rank: Callable[[Waiting, Moment], Rank]
+    timed: bool = False
+    by_use: bool = False
+    claim: Callable[[Waiting, Moment], int] | None = None
+    standing: Callable[[Running, Moment], int] | None = None
+    rule: EvictionRule = "priority"

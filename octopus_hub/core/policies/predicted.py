@@ -1,0 +1,37 @@
+"""Shortest expected rest first: run times estimated from the history of the owner and the command.
+
+A gang's expected rest is its estimate less what it has had; one that outlives its estimate is expected to need as much
+again. Without an estimate it stands where its attained service puts it (``las``), which is the best guess of a heavy
+tail. Rests are compared in device-seconds and in levels that double, so that errors of a factor don't cause evictions.
+"""
+
+from __future__ import annotations
+
+from octopus_hub.core.policies.policy import Moment, Policy, Rank
+from octopus_hub.core.policies.service import attained, level_of, width
+from octopus_hub.core.snapshot import Running, Waiting
+
+
+def expected_rest(gang: Waiting, had: float) -> float:
+    """Return the seconds that a gang which ran for ``had`` seconds is expected to go on."""
+    if gang.estimate is None:
+        return had
+    return gang.estimate - had if had < gang.estimate else had
+
+
+def rank(gang: Waiting, moment: Moment) -> Rank:
+    """Return its place among those that wait."""
+    return (claim(gang, moment), gang.queued_at, gang.uid)
+
+
+def claim(gang: Waiting, moment: Moment) -> int:
+    """Return the level of a claimant."""
+    return level_of(expected_rest(gang, gang.served) * width(gang))
+
+
+def standing(running: Running, moment: Moment) -> int:
+    """Return the level of what runs."""
+    return level_of(expected_rest(running.gang, attained(running, moment.tick)) * width(running.gang))
+
+
+POLICY = Policy(rank, claim=claim, standing=standing, rule="service")

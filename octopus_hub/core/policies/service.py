@@ -1,0 +1,31 @@
+"""What a gang has had so far, and the levels that policies put it into."""
+
+from __future__ import annotations
+
+from octopus_hub.core.snapshot import Running, Waiting
+
+FIRST_LEVEL_SECONDS = 1800.0  # device-seconds that level 0 ends at
+LEVELS = 12
+
+
+def width(gang: Waiting) -> float:
+    """Return how many devices a gang holds; CPUs where it asks for none, at least 1."""
+    devices = sum(sum(need.each.devices.values()) * need.count for need in gang.needs)
+    if devices:
+        return float(devices)
+    return max(1.0, sum(need.each.cpu_millis * need.count for need in gang.needs) / 1000)
+
+
+def attained(running: Running, now: float) -> float:
+    """Return the seconds that a gang has run in all attempts."""
+    return running.gang.served + max(0.0, now - running.since)
+
+
+def level_of(service: float) -> int:
+    """Return the level of so much service: 0 below ``FIRST_LEVEL_SECONDS``, one more at each doubling."""
+    level = 0
+    bound = FIRST_LEVEL_SECONDS
+    while service >= bound and level < LEVELS - 1:
+        bound *= 2
+        level += 1
+    return level
