@@ -11,25 +11,25 @@ None is resized before its attempt has lasted a review period and its minimum ru
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 
+from octopus_hub.core.choices import Placed, choices_of, chosen
 from octopus_hub.core.placement import avoided, find
 from octopus_hub.core.plan import Resize
+from octopus_hub.core.shrinking import shrink
+from octopus_hub.core.sizes import elastic, rules, settled, settled_after, size, tasks, wished, without
 from octopus_hub.core.snapshot import Placement, RoleNeed, Running, Snapshot, Trial, Waiting, charged
-from octopus_hub.model.queue import QueuePreemption
 from octopus_hub.model.status import Span
 
-RESTART_SECONDS = 60  # what ending and starting a gang is taken to cost
-_ORDERS = 32  # nodes that are tried as the first to be cleared
+__all__ = ["grow", "keep_off", "review_at", "shrink", "start_size"]
 
-Placed = dict[str, tuple[Span, ...]]
+RESTART_SECONDS = 60  # what ending and starting a gang is taken to cost
+
 Allows = Callable[[Waiting, Mapping[str, int]], bool]  # may the gang use so much more? (quotas)
 Excluded = Callable[[Waiting], frozenset[int]]  # nodes that new tasks of a gang keep off
 _RATIO = 1_000_000
-_STANDARD = QueuePreemption()
 
 
 @dataclass(slots=True)
@@ -42,19 +42,20 @@ class _Growing:
     extra: dict[str, list[str]] = field(default_factory=dict)  # role -> node of each new task
 
     @property
+    def needs(self) -> tuple[RoleNeed, ...]:
+        """What it needs in the way that was chosen for it."""
+        return chosen(self.gang.needs, choices_of(self.placement))
+
+    def nodes(self, role: str) -> Iterator[str]:
+        """Yield the node of each task of a role."""
+        for span in self.placement.get(role, ()):
+            yield from [span.node] * span.count
+        yield from self.extra.get(role, ())
+
+    @property
     def gain(self) -> int:
         """Number of new tasks."""
         return sum(len(nodes) for nodes in self.extra.values())
-
-
-def size(placement: Placement, role: str) -> int:
-    """Return how many tasks of a role are placed."""
-    return sum(span.count for span in placement.get(role, ()))
-
-
-def elastic(gang: Waiting) -> bool:
-    """Say whether the gang may have other sizes than the one it asks for."""
-    return any(need.most is not None for need in gang.needs)
 
 
 def start_size(
@@ -64,9 +65,8 @@ def start_size(
 
     Asked when nothing else waits for that room. The trial is left as it was: the caller adds what it admits.
     """
-    whole = {role: tuple(spans) for role, spans in placement.items()}
     if not elastic(gang):
-        return whole
+        return Placed({role: tuple(spans) for role, spans in placement.items()}, choices_of(placement))
     mark = trial.mark()
     trial.add(gang, placement)
     growing = _Growing(gang, placement)
@@ -106,33 +106,11 @@ def grow(trial: Trial, now: float, allows: Allows, excluded: Excluded | None = N
 def review_at(snapshot: Snapshot, now: float) -> float | None:
     """Return when the next gang that could grow may be resized, None if time alone changes nothing."""
     times = [
-        running.since + _settled_after(snapshot, running)
+        running.since + settled_after(snapshot, running)
         for running in snapshot.running.values()
         if not running.leaving and _may_grow(running) and _below(running.gang, running.placement)
     ]
     return min((at for at in times if at > now), default=None)
-
-
-def shrink(
-    trial: Trial, victim: Running, claimant: Waiting, fits: Callable[[Trial], bool], now: float
-) -> Resize | None:
-    """Return the smallest resize of ``victim`` after which ``fits`` holds for the claimant; None if there is none.
-
-    At most what is beyond the minimum of each role goes. ``fits`` looks at the trial (room and quotas) and leaves it as
-    it was. Tasks are taken node by node, from several nodes first, and none is taken in vain: with one less, the
-    claimant would not fit. The trial keeps a resize that was found.
-    """
-    if victim.leaving or not _settled(trial.snapshot, victim, now):
-        return None
-    best: list[tuple[str, str]] | None = None
-    for order in _orders(victim):
-        found = _fewest(trial, victim.gang, order, fits)
-        if found is not None and (best is None or len(found) < len(best)):
-            best = found
-    if not best:
-        return None
-    _give(trial, victim.gang, best)
-    return Resize(victim.gang.uid, _without(victim.placement, best), "shrink", by=claimant.uid)
 
 
 # --- growing
@@ -141,13 +119,13 @@ def _fill(trial: Trial, candidates: Iterable[_Growing], allows: Allows, excluded
     entries = [
         (_ratio(need, size(each.placement, need.role)), each.gang.queued_at, each.gang.uid, at, each)
         for each in candidates
-        for at, need in enumerate(each.gang.needs)
+        for at, need in enumerate(each.needs)
         if need.most is not None and size(each.placement, need.role) < need.most
     ]
     heapify(entries)
     while entries:
         _, queued_at, uid, at, growing = heappop(entries)
-        need = growing.gang.needs[at]
+        need = growing.needs[at]
         node = _one_more(trial, growing, need, allows, excluded)
         if node is None:
             continue
@@ -163,8 +141,10 @@ def _one_more(trial: Trial, growing: _Growing, need: RoleNeed, allows: Allows, e
     if not allows(gang, total):
         return None
     closed = excluded(gang) if excluded is not None else frozenset()
+    if need.spread is not None:
+        closed |= _full(trial, growing, need, need.spread)
     for selector in _selectors(trial, growing, need):
-        one = replace(need, count=1, most=None, node_selector=selector, topology=None)
+        one = RoleNeed(need.role, 1, need.each, selector, tolerates=need.tolerates)
         found = find(trial, replace(gang, needs=(one,)), closed)
         if found is not None:
             node = found[need.role][0].node
@@ -175,19 +155,36 @@ def _one_more(trial: Trial, growing: _Growing, need: RoleNeed, allows: Allows, e
 
 
 def _selectors(trial: Trial, growing: _Growing, need: RoleNeed) -> Iterator[Mapping[str, str]]:
-    """Yield where a new task may go: near the others first, elsewhere unless the level is required."""
-    if need.topology is None:
+    """Yield where a new task may go: near the others first, elsewhere unless a level is required."""
+    for level in (need.topology, *need.wider) if need.topology is not None else ():
+        known = _by_domain(trial, growing, need.role, level)
+        if len(known) == 1 or not need.topology_required:
+            for domain in sorted(known, key=lambda each: (-known[each], each)):
+                yield {**need.node_selector, level: domain}
+    if need.topology is None or not need.topology_required:
         yield need.node_selector
-        return
+
+
+def _full(trial: Trial, growing: _Growing, need: RoleNeed, level: str) -> frozenset[int]:
+    """Return the nodes of domains that have their share of a role that is spread over a level."""
+    known = _by_domain(trial, growing, need.role, level)
+    domains = trial.cluster.domains(level)
+    most = need.spread_most
+    if most is None:  # as evenly as can be: only where there are fewest
+        most = min((known.get(domain, 0) for domain in domains), default=0) + 1
+    full = {domain for domain in domains if known.get(domain, 0) >= most}
+    return frozenset(at for at, node in enumerate(trial.cluster.nodes) if node.labels.get(level) in full)
+
+
+def _by_domain(trial: Trial, growing: _Growing, role: str, level: str) -> dict[str, int]:
+    """Count a role's tasks by domain of a level."""
     index, nodes = trial.cluster.index, trial.cluster.nodes
-    spans = growing.placement.get(need.role, ())
-    domains = {nodes[index[span.node]].labels.get(need.topology) for span in spans if span.node in index}
-    known = sorted(domain for domain in domains if domain is not None)
-    if len(known) == 1 or not need.topology_required:
-        for domain in known:
-            yield {**need.node_selector, need.topology: domain}
-    if not need.topology_required:
-        yield need.node_selector
+    found: dict[str, int] = {}
+    for name in growing.nodes(role):
+        domain = nodes[index[name]].labels.get(level) if name in index else None
+        if domain is not None:
+            found[domain] = found.get(domain, 0) + 1
+    return found
 
 
 def _ratio(need: RoleNeed, count: int) -> int:
@@ -207,42 +204,22 @@ def _able(snapshot: Snapshot, now: float) -> Iterator[Running]:
     """Yield the elastic gangs that may be resized now, in a fixed order."""
     for uid in sorted(snapshot.running):
         running = snapshot.running[uid]
-        if not running.leaving and elastic(running.gang) and _settled(snapshot, running, now):
+        if not running.leaving and elastic(running.gang) and settled(snapshot, running, now):
             yield running
 
 
 def _may_grow(running: Running) -> bool:
-    return running.gang.resumes or _wished(running)
-
-
-def _wished(running: Running) -> bool:
-    """Its owner has wished another size since this attempt was admitted."""
-    return running.gang.scaled_at is not None and running.gang.scaled_at > running.since
-
-
-def _settled(snapshot: Snapshot, running: Running, now: float) -> bool:
-    return _wished(running) or now >= running.since + _settled_after(snapshot, running)
-
-
-def _settled_after(snapshot: Snapshot, running: Running) -> float:
-    rules = _rules(snapshot, running.gang)
-    least = running.gang.min_runtime
-    return max(rules.review_seconds, rules.min_runtime_seconds if least is None else least)
-
-
-def _rules(snapshot: Snapshot, gang: Waiting) -> QueuePreemption:
-    queue = snapshot.queues.get(gang.queue)
-    return queue.preemption if queue is not None else _STANDARD
+    return running.gang.resumes or wished(running)
 
 
 def _worthwhile(snapshot: Snapshot, growing: _Growing, now: float) -> bool:
     """Say whether a review period with the new tasks makes up for the restart of the old ones."""
     running = growing.running
-    if running is None or _wished(running):
+    if running is None or wished(running):
         return True
     lost = 0.0 if running.checkpoint_at is None else max(0.0, now - running.checkpoint_at)
     before = sum(size(growing.placement, need.role) for need in growing.gang.needs if need.most is not None)
-    return growing.gain * _rules(snapshot, growing.gang).review_seconds >= before * (RESTART_SECONDS + lost)
+    return growing.gain * rules(snapshot, growing.gang).review_seconds >= before * (RESTART_SECONDS + lost)
 
 
 def _to_wish(running: Running, now: float) -> Resize | None:
@@ -251,15 +228,15 @@ def _to_wish(running: Running, now: float) -> Resize | None:
     for need in running.gang.needs:
         over = size(running.placement, need.role) - (need.most if need.most is not None else need.count)
         if need.most is not None and over > 0:
-            doomed += _tasks(running.placement, need.role)[-over:]
+            doomed += tasks(running.placement, need.role)[-over:]
     if not doomed:
         return None
-    return Resize(running.gang.uid, _without(running.placement, doomed), "shrink")
+    return Resize(running.gang.uid, without(running.placement, doomed), "shrink")
 
 
 def _with_extra(growing: _Growing) -> Placed:
     """Return the placement with the new tasks behind the present ones."""
-    placed: Placed = {}
+    placed: dict[str, tuple[Span, ...]] = {}
     for need in growing.gang.needs:
         spans = list(growing.placement.get(need.role, ()))
         first = size(growing.placement, need.role)
@@ -273,97 +250,7 @@ def _with_extra(growing: _Growing) -> Placed:
                 spans.append(Span(node=node, first=first, count=count))
             first += count
         placed[need.role] = tuple(spans)
-    return placed
-
-
-# --- shrinking
-def _tasks(placement: Placement, role: str) -> list[tuple[str, str]]:
-    """Return (role, node) of each task, by index."""
-    return [(role, span.node) for span in placement.get(role, ()) for _ in range(span.count)]
-
-
-def _orders(victim: Running) -> Iterator[list[tuple[str, str]]]:
-    """Yield orders in which tasks may be taken: from the end, then each node cleared first, the fullest before."""
-    spare = {
-        need.role: size(victim.placement, need.role) - need.count
-        for need in victim.gang.needs
-        if need.most is not None and size(victim.placement, need.role) > need.count
-    }
-    every = [task for role in spare for task in reversed(_tasks(victim.placement, role))]
-    counts: dict[str, int] = {}
-    for _, node in every:
-        counts[node] = counts.get(node, 0) + 1
-    nodes = sorted(counts, key=lambda node: (-counts[node], node))
-    yield _spared(every, spare)
-    for at in range(min(len(nodes), _ORDERS)):
-        place = {node: number for number, node in enumerate([*nodes[at:], *nodes[:at]])}
-        yield _spared(sorted(every, key=lambda task: place[task[1]]), spare)
-
-
-def _spared(order: Iterable[tuple[str, str]], spare: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Leave every role its minimum."""
-    left = dict(spare)
-    chosen = []
-    for role, node in order:
-        if left[role]:
-            left[role] -= 1
-            chosen.append((role, node))
-    return chosen
-
-
-def _fewest(
-    trial: Trial, gang: Waiting, order: Sequence[tuple[str, str]], fits: Callable[[Trial], bool]
-) -> list[tuple[str, str]] | None:
-    """Return the fewest tasks from the front of ``order`` that suffice, without those of them that don't help."""
-
-    def suffice(tasks: Sequence[tuple[str, str]]) -> bool:
-        mark = trial.mark()
-        _give(trial, gang, tasks)
-        holds = fits(trial)
-        trial.rollback(mark)
-        return holds
-
-    if not order or not suffice(order):
-        return None
-    count = bisect_left(range(1, len(order)), True, key=lambda number: suffice(order[:number])) + 1
-    chosen = list(order[:count])
-    for task in list(chosen[:-1]):
-        fewer = list(chosen)
-        fewer.remove(task)
-        if suffice(fewer):
-            chosen = fewer
-    return chosen
-
-
-def _give(trial: Trial, gang: Waiting, tasks: Iterable[tuple[str, str]]) -> None:
-    """Give back what these tasks hold."""
-    needs = {need.role: need for need in gang.needs}
-    for role, node in tasks:
-        at = trial.cluster.index.get(node)
-        if at is not None:  # a node that is gone gives nothing
-            trial.take(at, trial.cluster.need(needs[role].each), -1)
-        trial.charge(gang, charged(needs[role]), -1)
-
-
-def _without(placement: Placement, doomed: Iterable[tuple[str, str]]) -> Placed:
-    """Return the placement without some tasks, the last of each node; who stays moves up and keeps its node."""
-    gone: dict[tuple[str, str], int] = {}
-    for task in doomed:
-        gone[task] = gone.get(task, 0) + 1
-    placed: Placed = {}
-    for role, spans in placement.items():
-        rest: list[tuple[str, int]] = []
-        for span in reversed(spans):
-            taken = min(span.count, gone.get((role, span.node), 0))
-            gone[role, span.node] = gone.get((role, span.node), 0) - taken
-            if span.count > taken:
-                rest.append((span.node, span.count - taken))
-        kept, first = [], 0
-        for node, count in reversed(rest):
-            kept.append(Span(node=node, first=first, count=count))
-            first += count
-        placed[role] = tuple(kept)
-    return placed
+    return Placed(placed, choices_of(growing.placement))
 
 
 def keep_off(trial: Trial, now: float) -> Excluded:
