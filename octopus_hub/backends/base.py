@@ -16,6 +16,7 @@ from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import PriorityClass, Queue
 from octopus_hub.model.record import Environment, OutputFile, Record
+from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.status import Board, Status
 from octopus_hub.model.task import Address, Task, TaskSpec
 from octopus_hub.model.taskset import TaskSet
@@ -38,6 +39,7 @@ class Listing(ApiStruct, frozen=True, kw_only=True):
     queues: list[Queue] = []
     boards: list[Board] = []
     priorities: list[PriorityClass] = []
+    reservations: list[Reservation] = []
 
 
 class Change(ApiStruct, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ class Change(ApiStruct, frozen=True, kw_only=True):
 
     revision: int
     type: Literal["put", "deleted"]
-    object: TaskSet | Task | Node | Queue | Board  # never serialised as a union; dispatch with isinstance
+    object: TaskSet | Task | Node | Queue | Board | Reservation  # never serialised as a union; dispatch with isinstance
 
 
 class Image(ApiStruct, frozen=True, kw_only=True):
@@ -106,6 +108,12 @@ class Backend(Protocol):
 
     async def put_board(self, board: Board) -> None:
         """Store a queue's board (skips a write that changes nothing)."""
+
+    async def put_reservation(self, reservation: Reservation, *, known: Reservation | None = None) -> None:
+        """Store a reservation in place of the one of its name; with ``known`` only if that is it, else Conflict."""
+
+    async def delete_reservation(self, name: str) -> None:
+        """Remove a reservation; raises NotFound."""
 
     # --- tasks
     async def reserve(

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.task import Address, Task
 from octopus_hub.model.taskset import TaskSet
 
 Addresses = dict[tuple[str, int], Address]
+NamedObject = Reservation  # what an administrator puts: stored by kind and name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Batch:
     keys: Mapping[tuple[str, str], IdempotencyKey] = field(default_factory=dict)
     expired_before: float | None = None  # forget idempotency keys older than this
     ledgers: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    objects: Sequence[NamedObject] = ()
+    gone_objects: Sequence[NamedObject] = ()
     durable: bool = False
 
 
@@ -47,6 +51,7 @@ class Stored:
     addresses: dict[str, Addresses] = field(default_factory=dict)
     keys: dict[tuple[str, str], IdempotencyKey] = field(default_factory=dict)
     ledgers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    objects: list[NamedObject] = field(default_factory=list)
 
 
 Journal = Callable[[Batch], None]

@@ -25,6 +25,7 @@ from octopus_hub.model.errors import InvalidSpec, NotFound, TooLarge, Unavailabl
 from octopus_hub.model.node import Device, Node
 from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
 from octopus_hub.model.record import Environment, OutputFile, Record
+from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.status import Board, Status
 from octopus_hub.model.task import Address, Task, TaskSpec, TaskState
 from octopus_hub.model.taskset import TaskSet
@@ -202,6 +203,14 @@ class MemoryBackend:
     async def put_board(self, board: Board) -> None:
         """Keep a queue's board."""
         self.truth.put_board(board)
+
+    async def put_reservation(self, reservation: Reservation, *, known: Reservation | None = None) -> None:
+        """Store a reservation."""
+        self.truth.reservations.put(reservation, known)
+
+    async def delete_reservation(self, name: str) -> None:
+        """Remove a reservation."""
+        self.truth.reservations.delete(name)
 
     # --- tasks
     async def reserve(

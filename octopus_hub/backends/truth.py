@@ -16,11 +16,13 @@ import msgspec
 from octopus_hub.backends.base import Change, Listing
 from octopus_hub.backends.fanout import KEPT, Fanout
 from octopus_hub.backends.journal import Addresses, Batch, IdempotencyKey, Journal, Stored
+from octopus_hub.backends.kept import Kept
 from octopus_hub.backends.taskrows import TaskKey, TaskRows, new_row
 from octopus_hub.model.errors import Conflict, InvalidSpec, NotFound
 from octopus_hub.model.names import next_name
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
+from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.status import Board, Status
 from octopus_hub.model.task import Address, Task, TaskSpec
 from octopus_hub.model.taskset import TaskSet
@@ -62,6 +64,8 @@ class Truth:
         self.queues: dict[str, Queue] = {}
         self.boards: dict[str, Board] = {}
         self.priorities: tuple[PriorityClass, ...] = DEFAULT_PRIORITIES
+        reservations = (each for each in stored.objects if isinstance(each, Reservation))
+        self.reservations = Kept(reservations, self._commit, self.fanout.emit, "octopus reservations")
         self.ledgers = stored.ledgers
         self._clock = clock
         self._journal = journal
@@ -89,6 +93,7 @@ class Truth:
             queues=list(self.queues.values()),
             boards=list(self.boards.values()),
             priorities=list(self.priorities),
+            reservations=list(self.reservations.rows.values()),
         )
 
     def watch(self, revision: int) -> AsyncIterator[Change]:

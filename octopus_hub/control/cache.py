@@ -10,19 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from octopus_hub.backends.base import Change, Listing
+from octopus_hub.control.calendar import Calendar
 from octopus_hub.control.gangs import running_gang
 from octopus_hub.control.usage import Holding, Sums, holding
 from octopus_hub.core.snapshot import NodeView, Running, Snapshot
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
+from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.status import Board, QueuePlace
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
 
 Subscriber = Callable[[Change], None]
 TaskKey = tuple[str, str]  # (namespace, task name)
-Item = TaskSet | Task | Node | Queue | Board
+Item = TaskSet | Task | Node | Queue | Board | Reservation
 Key = TypeVar("Key")
 Row = TypeVar("Row")
 
@@ -38,6 +40,7 @@ class Cache:
         self.nodes: dict[str, Node] = {}
         self.queues: dict[str, Queue] = {}
         self.boards: dict[str, Board] = {}
+        self.calendar = Calendar()
         self.priorities: dict[str, PriorityClass] = {}
         self._tasks_of: dict[str, dict[str, Task]] = {}
         self._holding: dict[str, Holding] = {}  # by uid
@@ -69,11 +72,13 @@ class Cache:
         yield from _absent(self.tasksets, (taskset.metadata.uid for taskset in listing.tasksets))
         yield from _absent(self.nodes, (node.name for node in listing.nodes))
         yield from _absent(self.queues, (queue.name for queue in listing.queues))
+        yield from _absent(self.calendar.reservations, (each.name for each in listing.reservations))
 
     def _differing(self, listing: Listing) -> Iterator[Item]:
         """Yield what is listed and not known so; TaskSets before their tasks."""
         yield from (each for each in listing.nodes if self.nodes.get(each.name) != each)
         yield from (each for each in listing.queues if self.queues.get(each.name) != each)
+        yield from (each for each in listing.reservations if self.calendar.reservations.get(each.name) != each)
         yield from (each for each in listing.tasksets if self.tasksets.get(each.metadata.uid) != each)
         yield from (each for each in listing.tasks if self.tasks.get((each.namespace, each.name)) != each)
         yield from (each for each in listing.boards if self.boards.get(each.queue) != each)
@@ -97,6 +102,8 @@ class Cache:
             self.queues[item.name] = item
             if not put:
                 del self.queues[item.name]
+        elif isinstance(item, Reservation):
+            self.calendar.put(item) if put else self.calendar.drop(item.name)
         else:
             self._put_board(item)
         self.revision = max(self.revision, change.revision)
@@ -133,8 +140,8 @@ class Cache:
         """Return for how long it may run in all, from what ran before it."""
         return None
 
-    def snapshot(self) -> Snapshot:
-        """Return what the scheduler looks at."""
+    def snapshot(self, now: float | None = None) -> Snapshot:
+        """Return what the scheduler looks at; ``now`` moves the calendar on."""
         if self._views is None:
             self._views = tuple(
                 NodeView(each.name, usable(each), each.labels, each.ready and each.schedulable)
@@ -144,7 +151,13 @@ class Cache:
             self._queue_view = dict(self.queues)
         if self._running_view is None:
             self._running_view = dict(self._running)
-        return Snapshot(self._views, self._usage.freeze(), self._queue_view, self._running_view)
+        return Snapshot(
+            self._views,
+            self._usage.freeze(),
+            self._queue_view,
+            self._running_view,
+            windows=self.calendar.windows(self._views, now),
+        )
 
     # --- rows
     def _put_taskset(self, taskset: TaskSet) -> bool:

@@ -32,6 +32,7 @@ from octopus_hub.backends.truth import Truth, check_members
 from octopus_hub.model.descriptor import DeviceDescriptor
 from octopus_hub.model.errors import OctopusError, Unavailable
 from octopus_hub.model.record import OutputFile, Record
+from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.status import Board, Status
 from octopus_hub.model.task import Address, Task, TaskSpec
 from octopus_hub.model.taskset import TaskSet
@@ -188,6 +189,14 @@ class LocalBackend:
     async def put_board(self, board: Board) -> None:
         """Keep a queue's board."""
         self._truth.put_board(board)
+
+    async def put_reservation(self, reservation: Reservation, *, known: Reservation | None = None) -> None:
+        """Store a reservation."""
+        self._truth.reservations.put(reservation, known)
+
+    async def delete_reservation(self, name: str) -> None:
+        """Remove a reservation."""
+        self._truth.reservations.delete(name)
 
     # --- tasks
     async def reserve(

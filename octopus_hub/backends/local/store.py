@@ -24,6 +24,7 @@ from octopus_hub.backends.journal import Addresses, Batch, IdempotencyKey, Store
 from octopus_hub.backends.local import schema
 from octopus_hub.backends.local.statefolder import disk_full
 from octopus_hub.model.errors import StateError
+from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.task import Address, Task
 from octopus_hub.model.taskset import TaskSet
 
@@ -35,6 +36,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_taskset = msgspec.json.Decoder(TaskSet).decode
 _decode_task = msgspec.json.Decoder(Task).decode
 _decode_addresses = msgspec.json.Decoder(list[tuple[str, int, Address]]).decode
+_decode_objects = {each.__name__: msgspec.json.Decoder(each).decode for each in (Reservation,)}
 _decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -104,6 +106,8 @@ class Store:
                 stored.keys[namespace, key] = IdempotencyKey(uid, at)
             for name, body in rows("SELECT name, body FROM ledgers"):
                 stored.ledgers[name] = self._decoded(_decode_any, body, f"ledger {name}")
+            for kind, name, body in rows("SELECT kind, name, body FROM objects"):
+                stored.objects.append(self._decoded(_decode_objects[kind], body, f"{kind} {name}"))
         return stored
 
     def write(self, batch: Batch) -> None:
@@ -134,6 +138,14 @@ class Store:
                 db.execute("INSERT OR REPLACE INTO ledgers VALUES (?, ?)", (name, _encode(content)))
             for taskset in batch.gone_tasksets:
                 db.execute("DELETE FROM tasksets WHERE uid = ?", (taskset.metadata.uid,))
+            db.executemany(
+                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?)",
+                [(each.kind, each.name, _encode(each)) for each in batch.objects],
+            )
+            db.executemany(
+                "DELETE FROM objects WHERE kind = ? AND name = ?",
+                [(each.kind, each.name) for each in batch.gone_objects],
+            )
 
     def _write_addresses(self, db: sqlite3.Connection, uid: str, rows: Addresses | None) -> None:
         if rows is None:
