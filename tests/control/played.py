@@ -178,7 +178,7 @@ class Witness:
             self.begun.add(attempt)
             mine = {each.identity: each for each in self._rows(task.taskset_uid) if each.gang_attempt == attempt[1]}
             for role in taskset.spec.roles:
-                for index in range(role.count):
+                for index in range(taskset.size(role)):
                     row = mine.get((role.name, index))
                     assert row is not None and row.bound_at is not None, "law 1: part of a gang started"
         assert taskset.status.verdict is None or taskset.status.phase.value == "Starting", (
@@ -239,10 +239,14 @@ def held(taskset: TaskSet, tasks: Sequence[Task]) -> dict[str, Amounts]:
         found[node] = found.get(node, Amounts()).plus(each)
 
     if taskset.status.phase.value in ("Admitted", "Starting", "Running", "Restarting", "Preempting", "Stopping"):
-        for role, spans in taskset.status.placement.items():
-            for span in spans:
-                for _ in range(span.count):
-                    add(span.node, role)
+        for role in taskset.spec.roles:
+            nodes: dict[str, list[int]] = {}  # tasks now, and in the place that it is resized to
+            for at, placement in enumerate((taskset.status.placement, taskset.status.resize_to)):
+                for span in placement.get(role.name, ()):
+                    nodes.setdefault(span.node, [0, 0])[at] += span.count
+            for node, counts in nodes.items():
+                for _ in range(max(counts)):
+                    add(node, role.name)
     else:
         for task in tasks:
             if not task.state.terminal:

@@ -9,6 +9,8 @@ import msgspec
 
 from octopus_hub.core import actions as act
 from octopus_hub.core.lifecycle import advance
+from octopus_hub.core.plan import Resize
+from octopus_hub.core.resizing import asked_to_resize, may_resize
 from octopus_hub.model.descriptor import Descriptors, FrameworkDescriptor
 from octopus_hub.model.status import Phase, Span, Status, TimelineEntry
 from octopus_hub.model.task import Task, TaskState
@@ -150,6 +152,8 @@ class World:
                     mine = [each for each in self.rows() if each.identity == (member.role, member.index)]
                     assert all(each.state.terminal for each in mine), "a predecessor lives"
                     assert all(each.attempt < member.attempt for each in mine), "a name is used twice"
+                sizes = {role.name: self.taskset.size(role) for role in self.taskset.spec.roles}
+                assert all(member.index < sizes[member.role] for member in action.members), "beyond its size"
             if isinstance(action, act.ReleaseTasks):
                 assert all(self.tasks[name].state is BOUND for name in action.names)
             if isinstance(action, act.DeleteTasks):
@@ -187,6 +191,16 @@ class World:
         if self.status.phase is Phase.QUEUED and all(each.state.terminal for each in self.rows()):
             found = places(self.taskset.spec.roles)
             status = replace(self.status, phase=Phase.ADMITTED, placement=found, admitted_at=self.now)
+            self.taskset = replace(self.taskset, status=status)
+
+    def resize(self, sizes: Mapping[str, int], by: str = "") -> None:
+        """What control does when the scheduler gives a running gang other sizes."""
+        before = {role.name: self.taskset.size(role) for role in self.taskset.spec.roles}
+        found = {name: (Span(node="n1", first=0, count=count),) for name, count in {**before, **sizes}.items()}
+        rule = "grow" if sum(sizes.values()) > sum(before[name] for name in sizes) else "shrink"
+        resize = Resize("u1", found, rule, by)  # type: ignore[arg-type]
+        if may_resize(self.taskset, resize):
+            status = asked_to_resize(self.taskset, resize, self.now)
             self.taskset = replace(self.taskset, status=status)
 
     def pass_time(self, outcome: Callable[[Task], dict[str, Any]], wake_at: float | None) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from lifecycle_builders import KINDS, T0, World, replace, row, rows, task, taskset, well
 
 from octopus_hub.core.lifecycle import advance
-from octopus_hub.model.status import Phase
+from octopus_hub.model.status import Phase, Span
 from octopus_hub.model.task import Task, TaskState
-from octopus_hub.model.taskset import Completion, Restart, Role
+from octopus_hub.model.taskset import Completion, ElasticReplicas, Restart, Role
 
 SCOPES = ("never", "task", "role", "gang")
 ACTIVE = (Phase.STARTING, Phase.RUNNING, Phase.RESTARTING, Phase.PREEMPTING, Phase.STOPPING)
@@ -23,7 +23,7 @@ FEW = ("missing", "bound", "running", "succeeded", "failed", "lost", "unknown")
 FIVE = ("pending", "running", "succeeded", "failed", "unknown")
 
 
-def role(name: str, replicas: int, scope: str, **more: Any) -> Role:
+def role(name: str, replicas: int | ElasticReplicas, scope: str, **more: Any) -> Role:
     return Role(name, replicas=replicas, restart=Restart(scope=scope, max_restarts=2), **more)
 
 
@@ -111,7 +111,7 @@ def test_law_2_no_wedge_roles_of_mixed_scopes() -> None:
 def test_law_2_no_wedge_in_a_bad_world(draw: random.Random) -> None:
     """Tasks fail in every way, vanish, become unreachable; a stop may come at any time; then the world calms down."""
     roles = [
-        role(name, draw.randint(1, 3), draw.choice(SCOPES), completion=Completion(max_failed=draw.randint(0, 1)))
+        role(name, _size(draw), draw.choice(SCOPES), completion=Completion(max_failed=draw.randint(0, 1)))
         for name in "abc"[: draw.randint(1, 3)]
     ]
     world = World(taskset(*roles, phase=Phase.QUEUED), [])
@@ -139,8 +139,31 @@ def test_law_2_no_wedge_in_a_bad_world(draw: random.Random) -> None:
             world.taskset = replace(world.taskset, metadata=metadata)
         if world.status.phase is Phase.RUNNING and draw.random() < 0.05:
             world.taskset = replace(world.taskset, status=replace(world.status, phase=Phase.PREEMPTING))
+        if draw.random() < 0.2:
+            world.resize({each.name: draw.randint(1, each.most) for each in roles})
     world.settle(well)
     assert all(each.state.terminal for each in world.rows())
+
+
+def _size(draw: random.Random) -> int | ElasticReplicas:
+    least = draw.randint(1, 3)
+    return least if draw.random() < 0.6 else ElasticReplicas(min=least, max=least + draw.randint(0, 2))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_law_2_total_and_no_wedge_while_an_elastic_role_is_resized(scope: str) -> None:
+    """Every mix of rows of the old size, whatever the new one; ends with every task of the last size."""
+    for mix in mixes(tuple(KINDS), 3):
+        for after in (1, 2, 4):
+            start = taskset(role("worker", ElasticReplicas(min=1, max=4), scope))
+            spans = {"worker": [Span(node="n1", first=0, count=len(mix))]}
+            world = World(replace(start, status=replace(start.status, placement=spans)), rows("worker", mix))
+            world.resize({"worker": after})
+            look(world.taskset, world.rows())
+            status = world.settle(well)
+            assert not status.resize_to
+            if status.attempt > 1 and status.phase is Phase.SUCCEEDED and len(mix) != after:
+                assert status.roles[0].succeeded == world.taskset.size(world.taskset.spec.roles[0])
 
 
 def test_law_2_total_over_strange_rows() -> None:
