@@ -102,7 +102,7 @@ def _no_node_has_all(trial: Trial, need: RoleNeed, selector: Selector, code: Rea
 
 def _together(trial: Trial, gang: Waiting, code: ReasonCode) -> Reason:
     """Each role alone finds room, the gang does not."""
-    total = gang_total(gang.needs)
+    total = {resource: amount for resource, amount in gang_total(gang.needs).items() if ":" not in resource}
     have = flat(_free(trial, total, ()))
     levels = sorted({need.topology for need in gang.needs if need.topology and need.topology_required})
     inside = f" inside one {' and one '.join(levels)}" if levels else ""
