@@ -6,24 +6,21 @@ Used by ``schedule`` only, whose docstring has the rules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
 
-from octopus_hub.core import quota
-from octopus_hub.core.herd import Candidate
+from octopus_hub.core.choices import Placed
 from octopus_hub.core.line import Entry, Line, Shape, Walk, in_order
 from octopus_hub.core.memo import Memo
 from octopus_hub.core.placement import Role, avoided, find
 from octopus_hub.core.plan import Admission, Eviction, Waits
-from octopus_hub.core.preempt import Room, lift, make_room
+from octopus_hub.core.preempt import Candidate, Claim, lift, make_room
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.refusal import back_off, refuse
 from octopus_hub.core.snapshot import Running, Waiting
 from octopus_hub.core.words import behind, makes_room, never_fits, paused, unknown
 from octopus_hub.model.queue import Queue
-from octopus_hub.model.status import Span
 
-Placed = Mapping[str, tuple[Span, ...]]
+_Turn = tuple[tuple[int, ...], float, str, str]
 _Tried = tuple[tuple[Role, ...], frozenset[int]]
 _NO_REASON = Reason(code="NoFit", message="")
 
@@ -37,6 +34,7 @@ class Cycle:
         self.snapshot = memo.snapshot
         self.now = memo.now
         self.trial = memo.trial
+        self.quotas = memo.quotas
         self.admissions: list[Admission] = []
         self.evictions: list[Eviction] = []
         self.wake_at: float | None = None
@@ -55,20 +53,22 @@ class Cycle:
     def run(self) -> None:
         """Serve everybody who can be served."""
         self._settle_claims()
-        heads = []
         for name, line in self.memo.lines.items():
             if line.policy.by_use and line.queue is not None:
                 self._uses[name] = dict(self.memo.moment(line.queue).uses)
-            walk = self._walks[name] = Walk(line, self._uses.get(name))
-            entry = walk.first()
-            if entry is not None:
-                heads.append(self._turn(name, entry))
+            self._walks[name] = Walk(line, self._uses.get(name))
+        heads = [self._turn(name, entry) for name, walk in self._walks.items() if (entry := walk.first()) is not None]
         heapify(heads)
         while heads:
-            name = heappop(heads)[-1]
+            turn = heappop(heads)
+            name = turn[-1]
             walk = self._walks[name]
             entry = walk.first()
             if entry is None:
+                continue
+            now = self._turn(name, entry)
+            if heads and now > turn:  # others of its cohort were given something meanwhile
+                heappush(heads, now)
                 continue
             if entry.gang.uid in self._served:
                 walk.advance()
@@ -79,9 +79,10 @@ class Cycle:
                 heappush(heads, self._turn(name, following))
         self._wake_for_reviews()
 
-    def _turn(self, queue: str, entry: Entry) -> tuple[int, float, str, str]:
+    def _turn(self, queue: str, entry: Entry) -> _Turn:
         """Return when a queue's head has its turn among those of other queues."""
-        return (self.trial.share(queue), entry.gang.queued_at, entry.gang.uid, queue)
+        shares = tuple(share for share, _ in self.quotas.shares(queue)) if len(self._walks) > 1 else ()
+        return (shares, entry.gang.queued_at, entry.gang.uid, queue)
 
     # --- one gang
     def _serve(self, entry: Entry, walk: Walk) -> bool:
@@ -97,14 +98,14 @@ class Cycle:
         if held_up is not None:
             self._reasons[gang.uid] = held_up
             return _next_of_lane(walk, held_up)
-        refused = quota.check(self.trial, gang)
+        refused = None if entry.shape.choices else self.quotas.check(gang, entry.shape.total)
         if refused is not None:
             return self._refused(entry, walk, refused)
         excluded = avoided(self.trial, gang, self.now)
         tried = (entry.shape.roles, excluded)
         known = self._failed.get(tried)
         if known is None:
-            placement = find(self.trial, gang, excluded)
+            placement = self._place(gang, entry.shape, excluded)
             if placement is not None:
                 self._admit(gang, entry.shape, placement)
                 walk.advance()
@@ -125,7 +126,7 @@ class Cycle:
     def _refused(self, entry: Entry, walk: Walk, reason: Reason) -> bool:
         gang, queue = entry.gang, walk.line.queue
         assert queue is not None
-        never = quota.check_empty(queue, gang)
+        never = self.quotas.check_empty(gang, entry.shape.total)
         if never is not None:
             return self._step_aside(entry, walk, never)
         if reason.code in ("UserQuota", "GroupQuota"):
@@ -223,24 +224,30 @@ class Cycle:
         for gang, victims in sorted(found, key=lambda claim: (claim[0].queued_at, claim[0].uid)):
             queue = self.snapshot.queues.get(gang.queue)
             if queue is not None and not queue.paused:
-                self._settle(gang, queue, victims)
+                self._settle(gang, victims)
 
-    def _settle(self, gang: Waiting, queue: Queue, victims: list[Running]) -> None:
+    def _settle(self, gang: Waiting, victims: list[Running]) -> None:
         shape = self.memo.shape(gang)
         excluded = avoided(self.trial, gang, self.now)
-        if quota.check(self.trial, gang) is None:
-            placement = find(self.trial, gang, excluded)
-            if placement is not None:
-                self._admit(gang, shape, placement)
-                return
+        placement = self._place(gang, shape, excluded)
+        if placement is not None:
+            self._admit(gang, shape, placement)
+            return
         mark = self.trial.mark()
         for running in victims:
             lift(self.trial, running)
-        admissible = quota.check(self.trial, gang) is None
-        placement = find(self.trial, gang, excluded) if admissible else None
+        placement = self._place(gang, shape, excluded)
         self.trial.rollback(mark)
         if placement is not None:
             self._expect(gang, shape, placement, victims)
+
+    def _place(self, gang: Waiting, shape: Shape, excluded: frozenset[int]) -> Placed | None:
+        """Return where a gang can start as the trial is now, within its quotas."""
+        if shape.choices:
+            return find(self.trial, gang, excluded, lambda total: self.quotas.check(gang, total) is None)
+        if self.quotas.check(gang, shape.total) is not None:
+            return None
+        return find(self.trial, gang, excluded)
 
     def _expect(self, gang: Waiting, shape: Shape, placement: Placed, victims: list[Running]) -> None:
         """Keep the room that is being made, on nodes and quotas."""
@@ -252,44 +259,49 @@ class Cycle:
 
     def _claim(self, entry: Entry, queue: Queue, excluded: frozenset[int]) -> bool:
         """Ask others to make room; return whether they do."""
-        candidates = self._candidates(entry, queue)
+        gang, shape = entry.gang, entry.shape
+        short = shape.width - self._free_devices(shape)
+        candidates = self._candidates(entry, queue, short)
         if not candidates:
             return False
-        leaving = [
-            running
-            for uid, running in self.memo.leaving.items()
-            if not running.claimed_by or self.memo.waits(running.claimed_by) is None
-        ]
-        gang = entry.gang
-        room = make_room(self.trial, gang, excluded, leaving, candidates, lambda: quota.check(self.trial, gang) is None)
-        if room is None:
-            return False
-        if not room.victims:
-            return False  # room comes by itself: it waits like any other
-        self._evict(entry, queue, room)
+        claim = Claim(gang, excluded, short, lambda: self.quotas.check(gang, shape.total) is None)
+        room = make_room(self.trial, claim, self._leaving(), candidates)
+        if room is None or not room.victims:
+            return False  # without victims room comes by itself: it waits like any other
+        for candidate in room.victims:
+            victim = candidate.member.running.gang
+            self.evictions.append(Eviction(uid=victim.uid, by=gang.uid, rule=candidate.rule))
+            self._evicted.add(victim.uid)
+        self._expect(gang, shape, room.placement, [each.member.running for each in room.victims])
         return True
 
-    def _evict(self, entry: Entry, queue: Queue, room: Room) -> None:
-        gang = entry.gang
-        rule = self.memo.lines[gang.queue].policy.rule
-        for candidate in room.victims:
-            victim = candidate.running.gang
-            self.evictions.append(Eviction(uid=victim.uid, by=gang.uid, rule=rule))
-            self._evicted.add(victim.uid)
-        self._expect(gang, entry.shape, room.placement, [each.running for each in room.victims])
+    def _leaving(self) -> list[Running]:
+        """Return what leaves without a claimant that waits for it."""
+        return [
+            running
+            for running in self.memo.leaving.values()
+            if not running.claimed_by or self.memo.waits(running.claimed_by) is None
+        ]
 
-    def _candidates(self, entry: Entry, queue: Queue) -> list[Candidate]:
+    def _candidates(self, entry: Entry, queue: Queue, short: float) -> list[Candidate]:
         """Return who may have to go for a gang, the first to go first; none if all of them would not be enough."""
         policy = self.memo.lines[entry.gang.queue].policy
         herd = self.memo.herds.get(entry.gang.queue)
         if policy.claim is None or herd is None or not queue.preemption.within:
             return []
         moment = self.memo.moment(queue)
-        ranked = herd.ranked(queue, policy, moment)
-        count = ranked.above(policy.claim(entry.gang, moment))
-        if not count or ranked.widths[count] + self._free_devices(entry.shape) < entry.shape.width:
+        herd.review(policy, moment)
+        level = policy.claim(entry.gang, moment)
+        if herd.above(level) < short:
             return []
-        return [each for each in ranked.candidates[:count] if each.running.gang.uid not in self._evicted]
+        found = []
+        for member in herd.ranked:
+            assert member.standing is not None
+            if member.standing <= level:
+                break
+            if member.running.gang.uid not in self._evicted:
+                found.append(Candidate(member, policy.rule))
+        return found
 
     def _free_devices(self, shape: Shape) -> float:
         """Return how many devices of the kinds it asks for are free: a bound, whatever their places."""

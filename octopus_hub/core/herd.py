@@ -1,119 +1,140 @@
 """What runs in each queue, and in which order it would make room. Kept between cycles; used by ``schedule`` only.
 
-Of gangs with the same standing the one goes first whose eviction loses the least work: what it did since its last
-checkpoint (all of the attempt, if it does not resume), then the one that started last.
+Of gangs with the same standing the one goes first whose eviction loses the least work: those that resume without a
+word about checkpoints, then those with the latest checkpoint (of those that start again, with the least service), then
+the one that started last. That order never changes with time, so only gangs whose standing changes are looked at.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from math import inf
 
 from octopus_hub.core.policies import Moment, Policy
 from octopus_hub.core.policies.service import width
-from octopus_hub.core.snapshot import Running, placed_total
+from octopus_hub.core.snapshot import Running
 from octopus_hub.model.queue import Queue
 
 DAY_SECONDS = 86400.0
-RESTART_SECONDS = 60.0  # what a stop and a start cost beside lost work
+
+_Key = tuple[int, int, float, float, str]
 
 
-class Candidate(NamedTuple):
-    """A running gang that may be asked to go."""
+@dataclass(slots=True, eq=False)
+class Member:
+    """A running gang. ``standing`` is None while it may not be asked to go."""
 
-    standing: int
-    lost: float  # device-seconds
     running: Running
     width: float
-    total: dict[str, int]
-
-
-@dataclass(slots=True)
-class Ranked:
-    """Candidates of a queue at a tick, the first to go first; ``widths[n]`` is what the first n hold together."""
-
-    tick: float
-    candidates: list[Candidate]
-    keys: list[int]  # -standing, ascending
-    widths: list[float]
-
-    def above(self, claim: int) -> int:
-        """Return how many stand above a claim."""
-        return bisect_left(self.keys, -claim)
+    evictable_from: float
+    standing: int | None = None
+    until: float = -inf  # the standing, or its lack, stays as it is
+    key: _Key | None = None
 
 
 @dataclass(slots=True)
 class Herd:
-    """The running gangs of one queue."""
+    """The running gangs of one queue, those that may be asked to go in the order in which they would."""
 
-    members: dict[str, Running] = field(default_factory=dict)
-    _ranked: Ranked | None = None
+    members: dict[str, Member] = field(default_factory=dict)
+    ranked: list[Member] = field(default_factory=list)
+    widths: dict[int, float] = field(default_factory=dict)  # by standing
+    _tick: float | None = None
+    _fresh: list[Member] = field(default_factory=list)
 
-    def put(self, running: Running) -> None:
-        """Note a gang that runs, or what changed of it."""
-        self.members[running.gang.uid] = running
-        self._ranked = None
+    def put(self, running: Running, queue: Queue | None) -> None:
+        """Note a gang that runs."""
+        member = Member(running, width(running.gang), evictable_from(running, queue))
+        self.members[running.gang.uid] = member
+        self._fresh.append(member)
 
     def drop(self, uid: str) -> None:
         """Note that a gang is gone."""
-        del self.members[uid]
-        self._ranked = None
+        member = self.members.pop(uid)
+        self._unrank(member)
+        member.until = inf  # should it still be among the fresh ones
 
-    def forget(self) -> None:
+    def forget(self, queue: Queue | None) -> None:
         """Rank anew: the queue was changed."""
-        self._ranked = None
+        self.ranked.clear()
+        self.widths.clear()
+        self._tick = None
+        self._fresh.clear()
+        for running in [member.running for member in self.members.values()]:
+            self.put(running, queue)
 
-    def ranked(self, queue: Queue, policy: Policy, moment: Moment) -> Ranked:
-        """Return who may be asked to go at this tick."""
-        known = self._ranked
-        if known is not None and known.tick == moment.tick and not policy.by_use:
-            return known
-        found = [
-            Candidate(
-                policy.standing(running, moment) if policy.standing is not None else 0,
-                lost_work(running, moment.tick),
-                running,
-                width(running.gang),
-                placed_total(running.gang.needs, running.placement),
-            )
-            for running in self.members.values()
-            if evictable(running, queue, moment.tick)
-        ]
-        found.sort(key=_first_to_go)
-        widths = [0.0]
-        for each in found:
-            widths.append(widths[-1] + each.width)
-        self._ranked = Ranked(moment.tick, found, [-each.standing for each in found], widths)
-        return self._ranked
+    def review(self, policy: Policy, moment: Moment) -> None:
+        """Bring standings up to this tick."""
+        tick = moment.tick
+        if self._tick == tick and not policy.by_use:
+            for member in self._fresh:
+                if member.until <= tick:
+                    self._rank(member, policy, moment)
+        else:
+            for member in self.members.values():
+                if member.until <= tick:
+                    self._rank(member, policy, moment)
+        self._fresh.clear()
+        self._tick = tick
+
+    def above(self, claim: int) -> float:
+        """Return how much those hold together that stand above a claim."""
+        return sum(held for standing, held in self.widths.items() if standing > claim)
+
+    def _rank(self, member: Member, policy: Policy, moment: Moment) -> None:
+        self._unrank(member)
+        if member.evictable_from > moment.tick:
+            member.until = member.evictable_from
+            return
+        standing, member.until = policy.standing(member.running, moment) if policy.standing else (0, inf)
+        member.standing = standing
+        member.key = (-standing, *_order(member.running))
+        insort(self.ranked, member, key=_key)
+        self.widths[standing] = self.widths.get(standing, 0.0) + member.width
+
+    def _unrank(self, member: Member) -> None:
+        if member.key is None or member.standing is None:
+            return
+        del self.ranked[bisect_left(self.ranked, member.key, key=_key)]
+        left = self.widths[member.standing] - member.width
+        if left > 0:
+            self.widths[member.standing] = left
+        else:
+            del self.widths[member.standing]
+        member.key = member.standing = None
 
 
-def evictable(running: Running, queue: Queue, tick: float) -> bool:
-    """Say whether a running gang may be preempted at all at this time."""
+def _key(member: Member) -> _Key:
+    assert member.key is not None
+    return member.key
+
+
+def _order(running: Running) -> tuple[int, float, float, str]:
     gang = running.gang
-    if running.leaving or not gang.preemptible:
-        return False
-    least = gang.min_runtime if gang.min_runtime is not None else queue.preemption.min_runtime_seconds
-    if least > 0 and running.since + least > tick:
-        return False
-    of_late = [at for at in gang.preempted_at if at > tick - DAY_SECONDS]
-    return len(of_late) < queue.preemption.per_day
-
-
-def lost_work(running: Running, now: float) -> float:
-    """Return the device-seconds that an eviction would cost."""
-    gang = running.gang
-    if gang.resumes:
-        since = running.checkpoint_at
-        lost = 0.0 if since is None else max(0.0, now - since)
+    if gang.resumes and running.checkpoint_at is None:
+        lost = (0, 0.0)
+    elif gang.resumes:
+        lost = (1, -(running.checkpoint_at or 0.0))
     else:
-        lost = max(0.0, now - running.since) + gang.served
-    return (lost + RESTART_SECONDS) * width(gang)
+        lost = (1, gang.served - running.since)
+    return (*lost, -running.since, gang.uid)
 
 
-def _first_to_go(each: Candidate) -> tuple[int, float, float, str]:
-    return (-each.standing, each.lost / each.width, -each.running.since, each.running.gang.uid)
+def evictable_from(running: Running, queue: Queue | None) -> float:
+    """Return from when on a running gang may be preempted; inf if never."""
+    gang = running.gang
+    if queue is None or running.leaving or not gang.preemptible:
+        return inf
+    rules = queue.preemption
+    least = gang.min_runtime if gang.min_runtime is not None else rules.min_runtime_seconds
+    at = running.since + least if least > 0 else -inf
+    if rules.per_day <= 0:
+        return inf
+    if len(gang.preempted_at) >= rules.per_day:
+        at = max(at, sorted(gang.preempted_at)[-rules.per_day] + DAY_SECONDS)
+    return at
 
 
 def difference(before: Mapping[str, Running], after: Mapping[str, Running]) -> tuple[list[Running], list[Running]]:

@@ -28,6 +28,7 @@ class Shape:
     roles: tuple[Role, ...]
     total: dict[str, int]
     width: float  # devices (or CPUs, where it asks for none)
+    choices: bool  # some role may run in several ways
 
 
 class Entry(NamedTuple):

@@ -16,6 +16,7 @@ from octopus_hub.core.plan import Plan
 from octopus_hub.core.policies import POLICIES, Moment
 from octopus_hub.core.policies.fair import HELD_SECONDS
 from octopus_hub.core.policies.service import width
+from octopus_hub.core.quota import Quotas
 from octopus_hub.core.slots import Cluster
 from octopus_hub.core.snapshot import Running, Snapshot, Trial, Waiting, gang_total
 from octopus_hub.model.queue import Queue
@@ -71,9 +72,11 @@ class Memo:
         self.plan = None
         self.now = now
         self._moments.clear()
-        before = self.snapshot.queues
+        before, cohorts = self.snapshot.queues, self.snapshot.cohorts
         self.snapshot = snapshot
         self.trial.follow(snapshot)
+        if self.trial.quotas is None or snapshot.queues != before or snapshot.cohorts != cohorts:
+            self.trial.quotas = Quotas(snapshot.queues, snapshot.cohorts, snapshot.usage, self._capacity())
         self.empty.rollback()
         self._follow_running(snapshot.running)
         if snapshot.queues is not before and snapshot.queues != before:
@@ -98,9 +101,9 @@ class Memo:
         """Return what each owner in a queue has used of late, and an hour of what it holds."""
         found = {owner: use for (name, owner), use in self.snapshot.attained.items() if name == queue}
         herd = self.herds.get(queue)
-        for running in herd.members.values() if herd is not None else ():
-            owner = running.gang.owner
-            found[owner] = found.get(owner, 0.0) + width(running.gang) * HELD_SECONDS
+        for member in herd.members.values() if herd is not None else ():
+            owner = member.running.gang.owner
+            found[owner] = found.get(owner, 0.0) + member.width * HELD_SECONDS
         return found
 
     def shape(self, gang: Waiting) -> Shape:
@@ -113,7 +116,8 @@ class Memo:
         if shape is None:
             if len(self._shapes) >= SHAPES_KEPT:
                 self._shapes.clear()
-            shape = self._shapes[roles] = Shape(roles, gang_total(gang.needs), width(gang))
+            choices = any(need.choices for need in gang.needs)
+            shape = self._shapes[roles] = Shape(roles, gang_total(gang.needs), width(gang), choices)
         if len(self._by_needs) >= SHAPES_KEPT:
             self._by_needs.clear()
         self._by_needs[id(gang.needs)] = (gang.needs, shape)  # holding it keeps its id from being used again
@@ -131,6 +135,20 @@ class Memo:
         """Return a waiting gang."""
         return self._known.get(uid)
 
+    @property
+    def quotas(self) -> Quotas:
+        """The quotas with what is tried in this cycle."""
+        assert self.trial.quotas is not None
+        return self.trial.quotas
+
+    def _capacity(self) -> dict[str, int]:
+        cluster = self.trial.cluster
+        totals = [0] * len(cluster.resources)
+        for vector in cluster.capacity:
+            for dimension, amount in enumerate(vector):
+                totals[dimension] += amount
+        return dict(zip(cluster.resources, totals, strict=True))
+
     # --- following
     def _follow_queues(self, queues: Mapping[str, Queue]) -> None:
         """Lines of queues that were changed begin anew."""
@@ -141,8 +159,8 @@ class Memo:
             del self.lines[name]
             for gang in members:
                 self._join(gang, queues.get(name))
-        for herd in self.herds.values():
-            herd.forget()
+        for name, herd in self.herds.items():
+            herd.forget(queues.get(name))
 
     def _follow_running(self, running: Mapping[str, Running]) -> None:
         changed, gone = difference(self.running, running)
@@ -155,7 +173,7 @@ class Memo:
             herd = self.herds.get(each.gang.queue)
             if herd is None:
                 herd = self.herds[each.gang.queue] = Herd()
-            herd.put(each)
+            herd.put(each, self.snapshot.queues.get(each.gang.queue))
             if each.leaving:
                 self.leaving[each.gang.uid] = each
         self.running = running

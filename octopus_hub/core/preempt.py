@@ -10,40 +10,62 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from octopus_hub.core.herd import Candidate
+from octopus_hub.core.choices import Placed
+from octopus_hub.core.herd import Member
 from octopus_hub.core.placement import find
+from octopus_hub.core.plan import EvictionRule
 from octopus_hub.core.snapshot import Running, Trial, Waiting
-from octopus_hub.model.status import Span
 
 SINGLES_TRIED = 8
 Admissible = Callable[[], bool]  # the quotas let the claimant in, as the trial is now
 
 
+class Candidate(NamedTuple):
+    """A running gang that may be asked to go, and under which rule."""
+
+    member: Member
+    rule: EvictionRule
+
+
 class Room(NamedTuple):
     """The places of a claimant, once these have gone."""
 
-    placement: dict[str, tuple[Span, ...]]
+    placement: Placed
     victims: tuple[Candidate, ...]
 
 
-def make_room(
-    trial: Trial,
-    gang: Waiting,
-    excluded: frozenset[int],
-    leaving: Sequence[Running],
-    candidates: Sequence[Candidate],
-    admissible: Admissible,
-) -> Room | None:
-    """Return whom to evict for ``gang``; with no victims if those that leave anyway make enough room."""
+class Claim(NamedTuple):
+    """A gang that wants others to make room.
+
+    Attributes
+    ----------
+    short : float
+        Devices that must come free at least; fewer can't be enough, whatever their places.
+    admissible : callable
+        Whether the quotas let it in, as the trial is when it is called.
+    """
+
+    gang: Waiting
+    excluded: frozenset[int]
+    short: float
+    admissible: Admissible
+
+    def place(self, trial: Trial) -> Placed | None:
+        """Return its place in the trial as it is now."""
+        return find(trial, self.gang, self.excluded) if self.admissible() else None
+
+
+def make_room(trial: Trial, claim: Claim, leaving: Sequence[Running], candidates: Sequence[Candidate]) -> Room | None:
+    """Return whom to evict for a gang; with no victims if those that leave anyway make enough room."""
     mark = trial.mark()
     try:
-        for running in leaving:
-            lift(trial, running)
-        placement = _fitting(trial, gang, excluded, admissible)
-        if placement is not None:
-            return Room(placement, ())
-        single = _single(trial, gang, excluded, candidates, admissible)
-        return single or _several(trial, gang, excluded, candidates, admissible)
+        if leaving:
+            for running in leaving:
+                lift(trial, running)
+            placement = claim.place(trial)
+            if placement is not None:
+                return Room(placement, ())
+        return _single(trial, claim, candidates) or _several(trial, claim, candidates)
     finally:
         trial.rollback(mark)
 
@@ -53,43 +75,44 @@ def lift(trial: Trial, running: Running) -> None:
     trial.remove(running.gang, running.placement)
 
 
-def _fitting(
-    trial: Trial, gang: Waiting, excluded: frozenset[int], admissible: Admissible
-) -> dict[str, tuple[Span, ...]] | None:
-    return find(trial, gang, excluded) if admissible() else None
-
-
-def _single(
-    trial: Trial, gang: Waiting, excluded: frozenset[int], candidates: Sequence[Candidate], admissible: Admissible
-) -> Room | None:
-    """Try the first few alone: one gang that goes is better than several."""
+def _single(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room | None:
+    """Try the first few alone that are large enough: one gang that goes is better than several."""
     mark = trial.mark()
-    for candidate in candidates[:SINGLES_TRIED]:
-        lift(trial, candidate.running)
-        placement = _fitting(trial, gang, excluded, admissible)
+    tried = 0
+    for candidate in candidates:
+        if candidate.member.width < claim.short:
+            continue
+        lift(trial, candidate.member.running)
+        placement = claim.place(trial)
         if placement is not None:
             return Room(placement, (candidate,))
         trial.rollback(mark)
+        tried += 1
+        if tried == SINGLES_TRIED:
+            break
     return None
 
 
-def _several(
-    trial: Trial, gang: Waiting, excluded: frozenset[int], candidates: Sequence[Candidate], admissible: Admissible
-) -> Room | None:
+def _several(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room | None:
+    """Take them from the front until the claimant fits, then let those stay that turn out not to be needed."""
     taken: list[Candidate] = []
     placement = None
+    short = claim.short
     for candidate in candidates:
-        lift(trial, candidate.running)
+        lift(trial, candidate.member.running)
         taken.append(candidate)
-        placement = _fitting(trial, gang, excluded, admissible)
+        short -= candidate.member.width
+        if short > 0:
+            continue
+        placement = claim.place(trial)
         if placement is not None:
             break
     if placement is None:
         return None
-    for candidate in list(reversed(taken))[1:]:  # the last one was needed; the best of the others stay first
+    for candidate in taken[-2::-1]:  # the last one was needed; the best of the others stay first
         mark = trial.mark()
-        trial.add(candidate.running.gang, candidate.running.placement)
-        without = _fitting(trial, gang, excluded, admissible)
+        trial.add(candidate.member.running.gang, candidate.member.running.placement)
+        without = claim.place(trial)
         if without is None:
             trial.rollback(mark)
         else:

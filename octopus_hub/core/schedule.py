@@ -26,12 +26,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from octopus_hub.core import quota
 from octopus_hub.core.cycle import Cycle
 from octopus_hub.core.memo import Memo
 from octopus_hub.core.plan import Fault, Plan, Waits
+from octopus_hub.core.quota import Quotas
 from octopus_hub.core.reason import Reason
-from octopus_hub.core.snapshot import Snapshot, Waiting
+from octopus_hub.core.snapshot import Snapshot, Usage, Waiting, gang_total
 from octopus_hub.core.words import too_large, unknown
 
 
@@ -76,7 +76,8 @@ def explain(snapshot: Snapshot, gang: Waiting) -> Reason | None:
     queue = snapshot.queues.get(gang.queue)
     if queue is None:
         return unknown(gang)
-    return quota.check_empty(queue, gang) or too_large(snapshot, gang)
+    quotas = Quotas(snapshot.queues, snapshot.cohorts, Usage(), {})
+    return quotas.check_empty(gang, gang_total(gang.needs)) or too_large(snapshot, gang)
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from octopus_hub.core.choices import choices_of, chosen
 from octopus_hub.core.reason import flat, unflat
@@ -16,6 +16,9 @@ from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.names import SKU_LABEL
 from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.model.status import Span
+
+if TYPE_CHECKING:
+    from octopus_hub.core.quota import Quotas
 
 Placement = Mapping[str, Sequence[Span]]
 
@@ -95,6 +98,7 @@ class Waiting:
     scaled_at: float | None = None  # when its owner last wished another size of an elastic role
     estimate: float | None = None  # seconds it may run in all, from the history of its owner and command
     notice: float = 60.0  # seconds that it has to end when it is preempted
+    overhead: float = 0.0  # of ``max_runtime``: preparing and ending, beside what its owner allows it to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +319,7 @@ class Trial:
         self.kept: dict[int, list[int]] = {}
         self.kept_for: list[Waiting] = []
         self.holders = dict(snapshot.usage.holders)
+        self.quotas: Quotas | None = None  # counts instead of the trial where a cycle has set it
         self._journal: list[_Entry] = []
         self._queue_used: dict[str, dict[str, int]] = {}
         self._user_used: dict[tuple[str, str], dict[str, int]] = {}
@@ -354,6 +359,8 @@ class Trial:
             self._queue_used.clear()
             self._user_used.clear()
             self.holders = dict(after.holders)
+            if self.quotas is not None:
+                self.quotas.sync(after)
         self.snapshot = snapshot
         self.queues = snapshot.queues
         if len(self.changes) > _CHANGES_KEPT:
@@ -423,10 +430,6 @@ class Trial:
             found = self._user_used[key] = flat(amounts) if amounts is not None else {}
         return found
 
-    def share(self, queue: str) -> int:
-        """Return a queue's weighted dominant share; the lowest is served first."""
-        return 0
-
     def add(self, gang: Waiting, placement: Placement) -> None:
         """Admit a gang: its nodes, its queue and its owner use more."""
         self._move(gang, placement, 1)
@@ -443,6 +446,9 @@ class Trial:
         self._journal.append(_Charged(gang, total, times))
 
     def _count(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
+        if self.quotas is not None:
+            self.quotas.charge(gang, total, times)
+            return
         _accumulate(self.queue_used(gang.queue), total, times)
         _accumulate(self.user_used(gang.queue, gang.owner), total, times)
         for resource in total:

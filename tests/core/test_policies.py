@@ -66,7 +66,7 @@ SERVICE = [
 def test_las_gives_way_by_level(case: str, claimant: Waiting, victim: Waiting, hours: float, gives_way: bool) -> None:
     policy, now = POLICIES["las"], moment("las", hours * HOUR)
     assert policy.claim is not None and policy.standing is not None
-    assert (policy.standing(Running(victim, {}, 0.0), now) > policy.claim(claimant, now)) == gives_way
+    assert (policy.standing(Running(victim, {}, 0.0), now)[0] > policy.claim(claimant, now)) == gives_way
 
 
 def test_predicted_prefers_the_shorter_rest_and_falls_back_to_service() -> None:
@@ -86,7 +86,7 @@ def test_fair_never_lets_two_evict_each_other() -> None:
             for width in (1, 2, 8):
                 came, went = gpus("came", width, owner="ann"), gpus("went", width, owner="bob")
                 before = moment("fair", ann=mine * HOUR, bob=(theirs + width) * HOUR)
-                if policy.standing(Running(went, {}, 0.0), before) <= policy.claim(came, before):
+                if policy.standing(Running(went, {}, 0.0), before)[0] <= policy.claim(came, before):
                     continue
                 after = moment("fair", ann=(mine + width) * HOUR, bob=theirs * HOUR)
-                assert policy.standing(Running(came, {}, 0.0), after) <= policy.claim(went, after)
+                assert policy.standing(Running(came, {}, 0.0), after)[0] <= policy.claim(went, after)

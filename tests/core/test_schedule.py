@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from octopus_hub.core.placement import place
 from octopus_hub.core.plan import Plan
-from octopus_hub.core.reason import Reason
 from octopus_hub.core.schedule import explain, schedule
 from octopus_hub.core.snapshot import RoleNeed, Snapshot, Waiting
 from octopus_hub.model.queue import Queue
@@ -114,6 +112,13 @@ def test_rule_3_queues_take_turns_by_how_long_their_heads_wait() -> None:
     assert codes(plan) == {"3": "NoFit", "4": "NoFit"}
 
 
+def test_rule_3_the_queue_with_the_lowest_share_by_weight_goes_first() -> None:
+    queues = [Queue(name="q", weight=1), Queue(name="heavy", weight=4)]
+    view = snapshot(EIGHT, queues=queues, running=[on_a(1), on_a(3, "h", queue="heavy")])
+    waiting = [gpus("old", 4, at=1.0), gpus("young", 4, at=2.0, queue="heavy")]
+    assert started(schedule(view, waiting, 0.0)) == ["young"], "3 of 8 at weight 4 is less than 1 of 8 at weight 1"
+
+
 def test_rule_3_priority_orders_within_its_queue_only() -> None:
     queues = [Queue(name="q"), Queue(name="p", policy="priority")]
     waiting = [gpus("old", 8, at=1.0), gpus("urgent", 8, at=2.0, queue="p", priority=100)]
@@ -135,12 +140,12 @@ KEPT = [
 @pytest.mark.parametrize(("case", "busy", "need", "starts"), KEPT, ids=[case[0] for case in KEPT])
 def test_rule_4_nodes_are_kept_for_a_blocked_head(case: str, busy: int, need: RoleNeed, starts: bool) -> None:
     waiting = [gpus("head", 7, at=1.0), gang("young", need, at=2.0, queue="other")]
-    plan = schedule(two_queues(on_a(busy)), waiting, 0.0)
+    plan = schedule(two_queues(on_a(busy, queue="other")), waiting, 0.0)
     assert started(plan) == (["young"] if starts else [])
 
 
 def test_rule_4_other_nodes_stay_open_to_younger_gangs() -> None:
-    view = replace(two_queues(on_a(4)), nodes=(EIGHT, node("b", gpu=4)))
+    view = replace(two_queues(on_a(4, queue="other")), nodes=(EIGHT, node("b", gpu=4)))
     waiting = [gang("head", role(gpu=8), at=1.0), gpus("young", 4, at=2.0, queue="other")]
     plan = schedule(view, waiting, 0.0)
     assert started(plan) == ["young"]
@@ -148,7 +153,7 @@ def test_rule_4_other_nodes_stay_open_to_younger_gangs() -> None:
 
 
 def test_rule_4_the_reason_names_whom_nodes_are_kept_for() -> None:
-    plan = schedule(two_queues(on_a(4)), [gpus("head", 7, at=1.0), gpus("young", 1, at=2.0, queue="other")], 0.0)
+    plan = schedule(two_queues(on_a(4, queue="other")), [gpus("head", 7, at=1.0), gpus("young", 1, at=2.0, queue="other")], 0.0)
     assert codes(plan) == {"head": "NoFit", "young": "NoFit"}
     assert plan.waits["young"].reason.message == (
         "role worker needs 1 x 1 gpu, largest free 0; 4 of 8 gpu in use by 1 TaskSet; "
@@ -170,18 +175,6 @@ def test_rule_4_a_steady_stream_of_small_gangs_does_not_starve_a_large_one() -> 
         running = running[1:]
     assert large not in waiting
     assert cycle == 8, "it starts when the last of the eight has ended"
-
-
-def test_rule_4_what_is_kept_is_used_where_packing_finds_no_way() -> None:
-    """Greedy packing may miss a way that exists; the kept placement is one, so the head can't wait for ever."""
-    nodes = (node("n0", cpu=4, gpu=3), node("n1", cpu=5, gpu=2))
-    head = gang("head", role("a", cpu=2), role("b", cpu=3), role("c", cpu=2, gpu=1))
-    other = gang("r", role(cpu=2, memory=0)), {"worker": (Span(node="n1", first=0, count=1),)}
-    view = snapshot(*nodes, running=[other])
-    assert isinstance(place(view, head, 0.0), Reason), "the example no longer shows what it should"
-    plan = schedule(view, [head], 0.0)
-    assert started(plan) == ["head"]
-    assert plan.admissions[0].placement == place(snapshot(*nodes), head, 0.0)
 
 
 def test_the_memo_of_an_unchanged_world_is_the_same_plan() -> None:

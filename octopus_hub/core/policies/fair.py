@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import log2
 
-from octopus_hub.core.policies.policy import Moment, Policy, Rank
+from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
 from octopus_hub.core.policies.service import width
 from octopus_hub.core.snapshot import Running, Waiting
 
@@ -27,10 +27,10 @@ def claim(gang: Waiting, moment: Moment) -> int:
     return _level(moment.uses.get(gang.owner, 0.0) + width(gang) * HELD_SECONDS)
 
 
-def standing(running: Running, moment: Moment) -> int:
+def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of its owner's use, once it had left."""
     gang = running.gang
-    return _level(moment.uses.get(gang.owner, 0.0) - width(gang) * HELD_SECONDS)
+    return _level(moment.uses.get(gang.owner, 0.0) - width(gang) * HELD_SECONDS), moment.tick
 
 
 def _level(use: float) -> int:

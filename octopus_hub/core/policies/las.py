@@ -7,8 +7,8 @@ gang makes those give way that have had more, by at least a level.
 
 from __future__ import annotations
 
-from octopus_hub.core.policies.policy import Moment, Policy, Rank
-from octopus_hub.core.policies.service import attained, level_of, width
+from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
+from octopus_hub.core.policies.service import attained, level_of, upper_bound, width
 from octopus_hub.core.snapshot import Running, Waiting
 
 
@@ -22,9 +22,11 @@ def claim(gang: Waiting, moment: Moment) -> int:
     return level_of(gang.served * width(gang))
 
 
-def standing(running: Running, moment: Moment) -> int:
+def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
-    return level_of(attained(running, moment.tick) * width(running.gang))
+    wide = width(running.gang)
+    level = level_of(attained(running, moment.tick) * wide)
+    return level, running.since - running.gang.served + upper_bound(level) / wide - 1.0  # rather early than late
 
 
 POLICY = Policy(rank, claim=claim, standing=standing, rule="service")

@@ -15,6 +15,7 @@ from octopus_hub.core.plan import EvictionRule
 from octopus_hub.core.snapshot import Running, Snapshot, Waiting
 from octopus_hub.model.queue import Queue
 
+Standing = tuple[int, float]
 Rank = tuple[Any, ...]  # comparable with those of the same queue; uid last, so that the order is total
 
 
@@ -49,12 +50,13 @@ class Policy:
     by_use : bool
         The owner with the least use goes first; the rank orders that owner's own gangs.
     claim, standing : callable, optional
-        A waiting gang evicts a running one if its claim is below the other's standing. None: it never evicts.
+        A waiting gang evicts a running one if its claim is below the other's standing. None: it never evicts. A
+        standing comes with the time until which it stays the same, as far as the gang is concerned.
     """
 
     rank: Callable[[Waiting, Moment], Rank]
     timed: bool = False
     by_use: bool = False
     claim: Callable[[Waiting, Moment], int] | None = None
-    standing: Callable[[Running, Moment], int] | None = None
+    standing: Callable[[Running, Moment], Standing] | None = None
     rule: EvictionRule = "priority"

@@ -7,7 +7,7 @@ tail. Rests are compared in device-seconds and in levels that double, so that er
 
 from __future__ import annotations
 
-from octopus_hub.core.policies.policy import Moment, Policy, Rank
+from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
 from octopus_hub.core.policies.service import attained, level_of, width
 from octopus_hub.core.snapshot import Running, Waiting
 
@@ -29,9 +29,10 @@ def claim(gang: Waiting, moment: Moment) -> int:
     return level_of(expected_rest(gang, gang.served) * width(gang))
 
 
-def standing(running: Running, moment: Moment) -> int:
+def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
-    return level_of(expected_rest(running.gang, attained(running, moment.tick)) * width(running.gang))
+    level = level_of(expected_rest(running.gang, attained(running, moment.tick)) * width(running.gang))
+    return level, moment.tick
 
 
 POLICY = Policy(rank, claim=claim, standing=standing, rule="service")

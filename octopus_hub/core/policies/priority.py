@@ -5,7 +5,9 @@ Higher priority makes lower priority give way.
 
 from __future__ import annotations
 
-from octopus_hub.core.policies.policy import Moment, Policy, Rank
+from math import inf
+
+from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
 from octopus_hub.core.snapshot import Running, Waiting
 
 
@@ -19,9 +21,9 @@ def claim(gang: Waiting, moment: Moment) -> int:
     return -gang.priority
 
 
-def standing(running: Running, moment: Moment) -> int:
+def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
-    return -running.gang.priority
+    return -running.gang.priority, inf
 
 
 POLICY = Policy(rank, claim=claim, standing=standing, rule="priority")

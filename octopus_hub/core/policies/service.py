@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import frexp, inf
+
 from octopus_hub.core.snapshot import Running, Waiting
 
 FIRST_LEVEL_SECONDS = 1800.0  # device-seconds that level 0 ends at
@@ -23,9 +25,11 @@ def attained(running: Running, now: float) -> float:
 
 def level_of(service: float) -> int:
     """Return the level of so much service: 0 below ``FIRST_LEVEL_SECONDS``, one more at each doubling."""
-    level = 0
-    bound = FIRST_LEVEL_SECONDS
-    while service >= bound and level < LEVELS - 1:
-        bound *= 2
-        level += 1
-    return level
+    if service < FIRST_LEVEL_SECONDS:
+        return 0
+    return min(LEVELS - 1, frexp(service / FIRST_LEVEL_SECONDS)[1])
+
+
+def upper_bound(level: int) -> float:
+    """Return the service at which a level ends; the last one never does."""
+    return FIRST_LEVEL_SECONDS * 2.0**level if level < LEVELS - 1 else inf
