@@ -1,41 +1,31 @@
 """Where a gang's members go: every member or none (design, law 1).
 
-Packing is greedy and deterministic: roles with devices first, each on the node with the least room that holds it
-whole, otherwise on as few nodes as possible; tasks without devices keep off device nodes while others have room.
-Counts per node are computed, never task by task. A gang of several roles is tried in more than one order, which is
-not an exhaustive search (docs/limits.md). Used by ``schedule``, and by ``POST /plan`` through it; never reads a clock.
+Roles are packed one after the other (``packing``), in up to four orders; roles of one topology level go together.
+A gang whose roles are all alike is placed if and only if it fits, with topology, taints, excluded nodes and (for one
+role) spreading. Where roles differ and no order succeeds, ``search`` looks further, within the bounds it states: up to
+those the answer is exact too. A role with several ways to run is tried in each, the preferred first. Used by
+``schedule``, and by ``POST /plan`` through it; never reads a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from octopus_hub.core.choices import Placed, chosen, ways
+from octopus_hub.core.cluster import Cluster, selector
+from octopus_hub.core.packing import Counts, Group, Packing, Role
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.refusal import back_off, refuse
-from octopus_hub.core.slots import Cluster, Need, Selector
-from octopus_hub.core.snapshot import Snapshot, Trial, Waiting
+from octopus_hub.core.search import search
+from octopus_hub.core.snapshot import RoleNeed, Snapshot, Trial, Waiting, gang_total
 from octopus_hub.model.status import Span
 
-Counts = dict[int, int]  # node -> tasks
+__all__ = ["Role", "avoided", "find", "place", "roles_of"]
+
+Allowed = Callable[[Mapping[str, int]], bool]
 
 
-class Role(NamedTuple):
-    """A role as placement sees it; gangs whose roles are equal are placed alike."""
-
-    name: str
-    at: int  # its place in gang.needs
-    need: Need
-    tasks: int
-    selector: Selector
-    level: str | None
-    required: bool
-
-
-_Group = tuple[Role, ...]  # roles placed together: those of one topology level, else a single one
-
-
-def place(where: Snapshot | Trial, gang: Waiting, now: float) -> Mapping[str, tuple[Span, ...]] | Reason:
+def place(where: Snapshot | Trial, gang: Waiting, now: float) -> Placed | Reason:
     """Return where every member of ``gang`` goes, or why it can't start now; ``where`` is left as it was.
 
     Nodes of ``gang.avoid`` are not used before their time. Quotas are not looked at (``quota.check``).
@@ -58,158 +48,102 @@ def avoided(trial: Trial, gang: Waiting, now: float) -> frozenset[int]:
     return frozenset(index[name] for name, until in gang.avoid.items() if until > now and name in index)
 
 
-def find(trial: Trial, gang: Waiting, excluded: frozenset[int] = frozenset()) -> dict[str, tuple[Span, ...]] | None:
-    """Return a placement without the excluded nodes, or None; the trial is left as it was."""
-    roles = [role for role in roles_of(trial.cluster, gang) if role.tasks]
+def find(
+    trial: Trial, gang: Waiting, excluded: frozenset[int] = frozenset(), allowed: Allowed | None = None
+) -> Placed | None:
+    """Return a placement without the excluded nodes, or None; the trial is left as it was.
+
+    ``allowed`` says of the gang's total (``gang_total``) in one of its ways whether quotas permit it. It is asked only
+    where roles have choices: whoever asks for a gang that has none has looked at its quota already.
+    """
+    for choices in ways(gang.needs):
+        needs = chosen(gang.needs, choices)
+        if choices and allowed is not None and not allowed(gang_total(needs)):
+            continue
+        counts = _find(trial, _roles(trial.cluster, needs), excluded)
+        if counts is not None:
+            spans = {
+                need.role: _spans(trial.cluster, counts[at]) if need.count else () for at, need in enumerate(needs)
+            }
+            return Placed(spans, choices)
+    return None
+
+
+def _find(trial: Trial, every: Sequence[Role], excluded: frozenset[int]) -> dict[int, Counts] | None:
+    roles = [role for role in every if role.tasks]
     # Necessary for any placement and cheap: each role alone finds room.
     if any(trial.slots(role.need, role.selector, excluded).total < role.tasks for role in roles):
         return None
+    alike = _alike(roles)
     for order in _orders(roles):
-        taken: list[tuple[Role, Counts]] = []
-        placed = all(_place_group(trial, group, excluded, taken) for group in order)
-        _undo(trial, taken)
+        packing = Packing(trial, excluded)
+        mark = trial.mark()
+        placed = all(packing.put(group) for group in order)
+        trial.rollback(mark)
         if placed:
-            counts = {role.at: counts for role, counts in taken}
-            return {
-                need.role: _spans(trial.cluster, counts[at]) if need.count else () for at, need in enumerate(gang.needs)
-            }
-    return None
+            return packing.counts
+        if alike:
+            return None
+    return search(trial, roles, excluded)
+
+
+def _alike(roles: Sequence[Role]) -> bool:
+    """Say whether packing in any order is exact: tasks of one size that differ in nothing."""
+    kinds = {(role.need, role.selector, role.levels, role.required) for role in roles}
+    return len(kinds) == 1 and (len(roles) == 1 or not any(role.spread for role in roles))
 
 
 def roles_of(cluster: Cluster, gang: Waiting) -> tuple[Role, ...]:
     """Return the gang's roles over the dimensions of ``cluster``; equal for gangs of one shape."""
+    return _roles(cluster, gang.needs)
+
+
+def _roles(cluster: Cluster, needs: Sequence[RoleNeed]) -> tuple[Role, ...]:
+    places = {need.role: at for at, need in enumerate(needs)} if any(need.near for need in needs) else {}
     return tuple(
         Role(
             need.role,
             at,
             cluster.need(need.each),
             need.count,
-            tuple(sorted(need.node_selector.items())) if need.node_selector else (),
-            need.topology,
+            selector(need.node_selector, need.tolerates) if need.node_selector or need.tolerates else (),
+            (need.topology, *need.wider) if need.topology else (),
             need.topology_required,
+            need.spread,
+            need.spread_most,
+            places.get(need.near) if need.near else None,
+            tuple((cluster.need(way.each), selector(way.node_selector)) for way in need.choices),
         )
-        for at, need in enumerate(gang.needs)
+        for at, need in enumerate(needs)
     )
 
 
-def _orders(roles: list[Role]) -> Iterator[list[_Group]]:
-    """Yield the orders in which roles are tried: most devices first, then (should that fail) most CPU first."""
-    groups: dict[str, list[Role]] = {}
-    for role in roles:
-        groups.setdefault(f"level {role.level}" if role.level else f"role {role.at}", []).append(role)
+def _orders(roles: Sequence[Role]) -> Iterator[list[Group]]:
+    """Yield the orders in which roles are tried: most devices first, then (should that fail) most CPU first.
 
-    def by_devices(role: Role) -> tuple[int, int, int]:
+    Roles that go near others come after them, but for the orders from the end.
+    """
+    groups: dict[tuple[str, ...] | int, list[Role]] = {}
+    for role in roles:
+        groups.setdefault(role.levels or role.at, []).append(role)
+
+    def by_devices(role: Role) -> tuple[int, int, int, int]:
         need = dict(role.need)
         devices = sum(amount for dimension, amount in role.need if dimension > 1)
-        return (-devices, -need.get(1, 0), -need.get(0, 0))
+        return (role.near is not None, -devices, -need.get(1, 0), -need.get(0, 0))
 
-    def by_cpu(role: Role) -> tuple[int, int, int]:
+    def by_cpu(role: Role) -> tuple[int, int, int, int]:
         need = dict(role.need)
-        return (-need.get(0, 0), -need.get(1, 0), role.at)
+        return (role.near is not None, -need.get(0, 0), -need.get(1, 0), role.at)
 
-    tried: list[list[_Group]] = []
+    tried: list[list[Group]] = []
     for key in (by_devices, by_cpu):
         inner = [tuple(sorted(group, key=key)) for group in groups.values()]
-        order = sorted(inner, key=lambda group: (not group[0].level, key(group[0])))
+        order = sorted(inner, key=lambda group: (group[0].near is not None, not group[0].levels, key(group[0])))
         for candidate in (order, order[::-1]):
             if candidate not in tried:
                 tried.append(candidate)
                 yield candidate
-
-
-def _place_group(trial: Trial, group: _Group, excluded: frozenset[int], taken: list[tuple[Role, Counts]]) -> bool:
-    level = group[0].level
-    if level is None:
-        counts = _take(trial, group[0], group[0].selector, excluded)
-        if counts is None:
-            return False
-        taken.append((group[0], counts))
-        return True
-    for domain in _domains(trial, group, level, excluded):
-        if _place_in_domain(trial, group, (level, domain), excluded, taken):
-            return True
-    if any(role.required for role in group):
-        return False
-    for role in group:
-        counts = _spread(trial, role, level, excluded)
-        if counts is None:
-            return False
-        taken.append((role, counts))
-    return True
-
-
-def _domains(trial: Trial, group: _Group, level: str, excluded: frozenset[int]) -> list[str]:
-    """Return the domains with room for the group's first role, the tightest first."""
-    role = group[0]
-    rooms = [
-        (trial.slots(role.need, _within(role, level, domain), excluded).total, domain)
-        for domain in trial.cluster.domains(level)
-    ]
-    return [domain for room, domain in sorted(rooms) if room >= role.tasks]
-
-
-def _within(role: Role, level: str, domain: str) -> Selector:
-    # a selector that names another value of the level stays: no node carries both, so nothing fits
-    return tuple(sorted({*role.selector, (level, domain)}))
-
-
-def _place_in_domain(
-    trial: Trial,
-    group: _Group,
-    domain: tuple[str, str],
-    excluded: frozenset[int],
-    taken: list[tuple[Role, Counts]],
-) -> bool:
-    placed: list[tuple[Role, Counts]] = []
-    for role in group:
-        counts = _take(trial, role, _within(role, *domain), excluded)
-        if counts is None:
-            _undo(trial, placed)
-            return False
-        placed.append((role, counts))
-    taken.extend(placed)
-    return True
-
-
-def _spread(trial: Trial, role: Role, level: str, excluded: frozenset[int]) -> Counts | None:
-    """Fill the roomiest domains first, so that few are used; nodes without the label come last."""
-    counts: Counts = {}
-    left = role.tasks
-    selectors = [_within(role, level, domain) for domain in trial.cluster.domains(level)]
-    rooms = sorted((-trial.slots(role.need, selector, excluded).total, selector) for selector in selectors)
-    for selector in [*(selector for room, selector in rooms if room), role.selector]:
-        part = min(left, trial.slots(role.need, selector, excluded).total)
-        for at, count in _fill(trial, role.need, selector, excluded, part).items():
-            counts[at] = counts.get(at, 0) + count
-        left -= part
-    if left:
-        _undo(trial, [(role, counts)])
-        return None
-    return counts
-
-
-def _take(trial: Trial, role: Role, selector: Selector, excluded: frozenset[int]) -> Counts | None:
-    if trial.slots(role.need, selector, excluded).total < role.tasks:
-        return None
-    return _fill(trial, role.need, selector, excluded, role.tasks)
-
-
-def _fill(trial: Trial, need: Need, selector: Selector, excluded: frozenset[int], count: int) -> Counts:
-    counts: Counts = {}
-    slots = trial.slots(need, selector, excluded)
-    while count:
-        at, part = slots.best(count)
-        trial.take(at, need, part)
-        slots.refresh()
-        counts[at] = counts.get(at, 0) + part
-        count -= part
-    return counts
-
-
-def _undo(trial: Trial, taken: list[tuple[Role, Counts]]) -> None:
-    for role, counts in taken:
-        for at, count in counts.items():
-            trial.take(at, role.need, -count)
 
 
 def _spans(cluster: Cluster, counts: Counts) -> tuple[Span, ...]:
