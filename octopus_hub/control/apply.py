@@ -18,9 +18,12 @@ from octopus_hub.backends.base import Backend, Change
 from octopus_hub.control.cache import Cache, TaskKey
 from octopus_hub.control.ledger import Ledger, charge, load, rebuild, store
 from octopus_hub.control.metrics import Metrics
+from octopus_hub.control.waiting import as_waiting
 from octopus_hub.core import actions as act
 from octopus_hub.core.expand import expand, port_names
-from octopus_hub.core.plan import Admission
+from octopus_hub.core.plan import Admission, Eviction, Resize
+from octopus_hub.core.preempted import asked_to_leave
+from octopus_hub.core.resizing import asked_to_resize
 from octopus_hub.model.errors import Conflict, InvalidSpec, NotFound, OctopusError, Refused
 from octopus_hub.model.names import task_name
 from octopus_hub.model.record import Record
@@ -149,6 +152,21 @@ class Apply:
         stored = await self.write(taskset, status)
         self._metrics.admissions.labels(taskset.spec.queue).inc()
         self._metrics.wait_seconds.observe(max(0.0, now - queued_at))
+        return stored
+
+    async def resize(self, taskset: TaskSet, resize: Resize, now: float) -> TaskSet:
+        """Persist that an elastic gang goes on elsewhere; what it grows by is held from this write on."""
+        return await self.write(taskset, asked_to_resize(taskset, resize, now))
+
+    async def evict(self, taskset: TaskSet, eviction: Eviction, now: float) -> TaskSet:
+        """Persist that a gang makes room; it is stopped with notice from this write on, and holds its place until then."""
+        claimant = self._cache.tasksets.get(eviction.by)
+        gang = as_waiting(claimant, self._cache) if claimant is not None else None
+        status = asked_to_leave(taskset, eviction, now, self._cache.running(taskset.metadata.uid), gang)
+        stored = await self.write(taskset, status)
+        self._metrics.preemptions.labels(taskset.spec.queue, eviction.rule).inc()
+        name = "/".join(claimant.key) if claimant is not None else eviction.by
+        log.info("%s/%s is preempted for %s by the rule of %s", *stored.key, name, eviction.rule)
         return stored
 
     async def carry_out(self, taskset: TaskSet, action: act.Action) -> None:

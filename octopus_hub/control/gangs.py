@@ -49,6 +49,8 @@ def waiting_gang(
         preemptible=preemption.allowed,
         min_runtime=preemption.min_runtime_seconds,
         resumes=goes_on,
+        notice=preemption.notice_seconds,
+        overhead=taskset.spec.gang.timeout_seconds + GRACE_SECONDS,
         preempted_at=tuple(status.preempted_at),
         estimate=estimate,
     )
@@ -106,7 +108,7 @@ def latest_end(taskset: TaskSet, since: float) -> float | None:
     """Return when a present attempt, admitted at ``since``, will have left its place at the latest."""
     status, meta = taskset.status, taskset.metadata
     if status.phase is Phase.PREEMPTING and not status.resize_to:  # a resized one goes on
-        asked = status.preempted_at[-1] if status.preempted_at else since
+        asked = status.timeline[-1].at if status.timeline else since
         return asked + taskset.spec.preemption.notice_seconds
     asked_at = [at for at in (status.stopping_at, meta.stop_requested_at, meta.deletion_requested_at) if at is not None]
     if asked_at:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -23,8 +23,11 @@ from octopus_hub.control.waiting import WaitingRoom
 from octopus_hub.control.workqueue import WorkQueue
 from octopus_hub.core import actions as act
 from octopus_hub.core.lifecycle import advance
+from octopus_hub.core.plan import Eviction, Plan, Resize
 from octopus_hub.core.reason import Reason
+from octopus_hub.core.resizing import may_resize
 from octopus_hub.core.schedule import schedule
+from octopus_hub.core.snapshot import Snapshot, Waiting
 from octopus_hub.model.errors import Conflict, NotFound, OctopusError, StateError
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import Queue
@@ -34,6 +37,8 @@ from octopus_hub.model.taskset import TaskSet
 from octopus_hub.plugins.hooks import Hooks
 
 log = logging.getLogger(__name__)
+
+Schedule = Callable[[Snapshot, Sequence[Waiting], float, Any], Plan]
 
 WORKERS = 64  # of which many may wait for slow hooks or disks at once
 STATUS_SECONDS = 1.0  # least time between writes of counts alone
@@ -61,6 +66,8 @@ class Controller:
         Seed of the jitter of delays.
     hooks : Hooks, optional
         Asked before a gang is created, told when a TaskSet has ended.
+    schedule : callable
+        The scheduler; replaced in tests of what becomes of its Plans.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Controller:
         seed: int = 0,
         metrics: Metrics | None = None,
         hooks: Hooks | None = None,
+        schedule: Schedule = schedule,
     ) -> None:
         self.cache = cache
         self.metrics = metrics or Metrics()
@@ -82,7 +90,9 @@ class Controller:
         self._apply = Apply(backend, cache, recorder, self.metrics, hooks)
         self._queue = WorkQueue()
         self._waiting = WaitingRoom(cache, self._apply.expectations.outstanding)
+        self._schedule = schedule
         self._memo: Any = None
+        self._evictions: dict[str, Eviction] = {}  # of the last Plan, by uid of the victim; not carried out yet
         self._dirty = asyncio.Event()
         self._written_at: dict[str, float] = {}
         self._dependents: dict[tuple[str, str], set[str]] = {}
@@ -212,7 +222,7 @@ class Controller:
         now = self._clock()
         waiting, withheld = self._waiting.gather()
         started = time.perf_counter()
-        plan = schedule(self.cache.snapshot(), waiting, now, self._memo)
+        plan = self._schedule(self.cache.snapshot(), waiting, now, self._memo)
         self.metrics.schedule_seconds.observe(time.perf_counter() - started)
         self._memo = plan.memo
         for admission in plan.admissions:
@@ -231,9 +241,28 @@ class Controller:
                 continue
             self._waiting.leave(admission.uid)
             self._queue.add(admission.uid)
+        self._evictions = {eviction.uid: eviction for eviction in plan.evictions}
+        for uid in self._evictions:
+            self._queue.add(uid)  # carried out by the worker that holds the victim, between two of its own steps
+        for resize in plan.resizes:
+            await self._resize(resize, now)
         if plan.wake_at is not None:
             self._wake_schedule(max(SHORTEST_SECONDS, plan.wake_at - now))
         await self._write_boards(plan.waits, withheld, now)
+
+    async def _resize(self, resize: Resize, now: float) -> None:
+        taskset = self.cache.tasksets.get(resize.uid)
+        if taskset is None or not may_resize(taskset, resize):
+            return
+        try:
+            await self._apply.resize(taskset, resize, now)
+        except Replaced:
+            raise
+        except (Conflict, NotFound):
+            self._memo = None
+            self._wake_schedule(CONFLICT_SECONDS)
+            return
+        self._queue.add(resize.uid)
 
     def _wake_schedule(self, delay_seconds: float) -> None:
         """Schedule again after a delay; of several wishes the earliest counts, those after it are made again then."""
@@ -291,6 +320,7 @@ class Controller:
             self._await_expected(uid)
             return
         now = self._clock()
+        taskset = await self._evict(taskset, now)
         taskset = self._fail_dependent(taskset, now)
         step = advance(taskset, self.cache.tasks_of(uid), now, seed=self._seed)
         if step.status != taskset.status and self._may_write(taskset, step.status):
@@ -306,6 +336,20 @@ class Controller:
                     raise
                 await self._creation_failed(taskset, action, error)
                 return
+
+    async def _evict(self, taskset: TaskSet, now: float) -> TaskSet:
+        """Begin the preemption of a gang if the last Plan wants it and it still makes sense."""
+        eviction = self._evictions.get(taskset.metadata.uid)
+        running = self.cache.running(taskset.metadata.uid)
+        if eviction is None or running is None or running.leaving or not taskset.spec.preemption.allowed:
+            return taskset
+        claimant = self.cache.tasksets.get(eviction.by)
+        if eviction.rule != "window" and (claimant is None or not claimant.status.phase.waiting):
+            return taskset
+        stored = await self._apply.evict(taskset, eviction, now)
+        self._evictions.pop(taskset.metadata.uid, None)
+        self._dirty.set()
+        return stored
 
     def _await_expected(self, uid: str) -> None:
         left = EXPECTATION_SECONDS - self._apply.expectations.waited(uid, asyncio.get_running_loop().time())

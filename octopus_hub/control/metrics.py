@@ -13,6 +13,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.admissions = Counter("octopus_admissions", "Gangs admitted", ["queue"], registry=self.registry)
+        self.preemptions = Counter(
+            "octopus_preemptions", "Gangs that made room for others", ["queue", "rule"], registry=self.registry
+        )
         self.phases = Counter("octopus_phase_changes", "Phases entered", ["phase"], registry=self.registry)
         self.errors = Counter(
             "octopus_step_errors", "Steps that failed and are retried", ["code"], registry=self.registry

@@ -12,6 +12,7 @@ from octopus_hub.core.expand import needs
 from octopus_hub.core.reason import flat, unflat
 from octopus_hub.core.snapshot import Usage, charged
 from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.status import Status
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
 
@@ -57,8 +58,19 @@ def _places(taskset: TaskSet, tasks: Iterable[Task]) -> Iterator[tuple[str, str,
         yield from ((task.node, task.role, 1) for task in tasks if not task.state.terminal)
         return
     for role in taskset.spec.roles:
-        for span in taskset.status.placement.get(role.name, ()):
-            yield span.node, role.name, span.count
+        for node, count in _spread(taskset.status, role.name).items():
+            yield node, role.name, count
+
+
+def _spread(status: Status, role: str) -> dict[str, int]:
+    """Return how many tasks of a role count on each node; while it is resized, the larger of before and after."""
+    counts: dict[str, int] = {}
+    for span in status.placement.get(role, ()):
+        counts[span.node] = counts.get(span.node, 0) + span.count
+    after: dict[str, int] = {}
+    for span in status.resize_to.get(role, ()):
+        after[span.node] = after.get(span.node, 0) + span.count
+    return {node: max(counts.get(node, 0), after.get(node, 0)) for node in {**counts, **after}}
 
 
 class Sums:

@@ -13,7 +13,7 @@ from octopus_hub.control.gangs import running_gang, waiting_gang
 from octopus_hub.core.draft import GRACE_SECONDS
 from octopus_hub.core.lifecycle import advance
 from octopus_hub.model.queue import PriorityClass
-from octopus_hub.model.status import Phase, Span, Status
+from octopus_hub.model.status import Phase, Span, Status, TimelineEntry
 from octopus_hub.model.task import Task, TaskState, Usage
 from octopus_hub.model.taskset import Gang, Lifetime, Metadata, PreemptionSpec, Role, Spec, TaskSet
 
@@ -100,7 +100,8 @@ def test_what_is_withdrawn_leaves() -> None:
 
 
 def test_what_is_preempted_is_claimed_until_its_notice_is_over() -> None:
-    leaving = taskset(Phase.PREEMPTING, preempted_for="u2", preempted_at=[T0 - 9, T0 + 40])
+    asked = TimelineEntry(phase=Phase.PREEMPTING, at=T0 + 40)
+    leaving = taskset(Phase.PREEMPTING, preempted_for="u2", timeline=[asked])
     running = running_gang(leaving, [], {})
     assert running is not None and running.leaving and running.claimed_by == "u2"
     assert running.deadline == T0 + 40 + 60
