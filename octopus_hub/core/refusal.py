@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
+from octopus_hub.core.cluster import NONE_SUCH, TOLERATES, Selector
+from octopus_hub.core.cluster import selector as selector_of
 from octopus_hub.core.reason import Reason, ReasonCode, figure, flat, quantities, quantity, unflat, unit
-from octopus_hub.core.slots import NONE_SUCH, Selector
 from octopus_hub.core.snapshot import RoleNeed, Trial, Waiting, gang_total
 from octopus_hub.model.amounts import Amounts
 
@@ -17,10 +20,19 @@ from octopus_hub.model.amounts import Amounts
 def refuse(trial: Trial, gang: Waiting, code: ReasonCode = "NoFit") -> Reason:
     """Say what ``gang`` is short of in ``trial`` (of an empty cluster for ``NeverFits``)."""
     for need in gang.needs:
-        selector = tuple(sorted(need.node_selector.items()))
+        selector = selector_of(need.node_selector, need.tolerates)
         if trial.slots(trial.cluster.need(need.each), selector).total < need.count:
-            return _short(trial, gang, need, selector, code)
-    return _together(trial, gang, code)
+            return _nor_otherwise(_short(trial, gang, need, selector, code), gang)
+    return _nor_otherwise(_together(trial, gang, code), gang)
+
+
+def _nor_otherwise(reason: Reason, gang: Waiting) -> Reason:
+    """Say that other device models were tried too; the figures are those of what the gang prefers."""
+    others = sum(len(need.choices) for need in gang.needs)
+    if not others:
+        return reason
+    words = "its other choice of devices does not fit" if others == 1 else "none of its other choices of devices fits"
+    return replace(reason, message=f"{reason.message}; {words} either")
 
 
 def back_off(gang: Waiting, now: float) -> Reason:
@@ -40,9 +52,7 @@ def _short(trial: Trial, gang: Waiting, need: RoleNeed, selector: Selector, code
     wanted = f"role {need.role} needs {_each(need)}"
     total = need.each.times(need.count)
     if not cluster.members(selector):
-        labels = ", ".join(f"{label}={value}" for label, value in selector)
-        what = f"{wanted} on nodes labelled {labels}; no usable node is" if selector else f"{wanted}; no node is usable"
-        return Reason(code=code, message=what, need=total)
+        return Reason(code=code, message=f"{wanted}{_no_members(trial, selector)}", need=total)
     scarce = _scarce(trial, need, selector)
     if scarce is None:
         return _no_node_has_all(trial, need, selector, code)
@@ -63,6 +73,19 @@ def _short(trial: Trial, gang: Waiting, need: RoleNeed, selector: Selector, code
     return Reason(
         code=code, message=f"{wanted}, {limit}", need=total, free=_free(trial, flat(total), selector), where=where
     )
+
+
+def _no_members(trial: Trial, selector: Selector) -> str:
+    """Say what keeps a role off every node: labels that none has, taints, or that none is usable."""
+    labels = ", ".join(f"{label}={value}" for label, value in selector if label != TOLERATES)
+    words = f" on nodes labelled {labels}; no usable node is" if labels else "; no node is usable"
+    open_to_all = tuple(sorted({*selector, (TOLERATES, "*")}))
+    barred = trial.cluster.members(open_to_all)
+    if not barred:
+        return words
+    taints = sorted({taint for at in barred for taint in trial.cluster.nodes[at].taints})
+    where = f" on nodes labelled {labels}" if labels else ""
+    return f"{where}; every usable node has a taint that it does not tolerate ({', '.join(taints)})"
 
 
 def _free(trial: Trial, wanted: Iterable[str], selector: Selector) -> Amounts:
@@ -104,8 +127,14 @@ def _together(trial: Trial, gang: Waiting, code: ReasonCode) -> Reason:
     """Each role alone finds room, the gang does not."""
     total = {resource: amount for resource, amount in gang_total(gang.needs).items() if ":" not in resource}
     have = flat(_free(trial, total, ()))
-    levels = sorted({need.topology for need in gang.needs if need.topology and need.topology_required})
+    levels = sorted(
+        {" or ".join((need.topology, *need.wider)) for need in gang.needs if need.topology_required and need.topology}
+    )
     inside = f" inside one {' and one '.join(levels)}" if levels else ""
+    bounds = [
+        f"at most {need.spread_most} of {need.role} in one {need.spread}" for need in gang.needs if need.spread_most
+    ]
+    inside += f" with {' and '.join(bounds)}" if bounds else ""
     state = "there is" if code == "NeverFits" else "free are"
     message = f"the gang needs {quantities(total)}{inside}, all at once; {state} {quantities({resource: have.get(resource, 0) for resource in total})}, not in that shape"
     if code != "NeverFits":
@@ -117,10 +146,11 @@ def _in_use(trial: Trial, resource: str, selector: Selector) -> str:
     """Say who holds how much of a resource, and what is kept for a gang ahead."""
     dimension = trial.cluster.dimension[resource]
     have = trial.cluster.totals(selector)[dimension]
-    members = trial.cluster.members(selector)
-    used = have - sum(trial.free[at][dimension] for at in members)
-    inside = set(members)
-    used -= sum(vector[dimension] for at, vector in trial.kept.items() if at in inside)
+    slots = trial.slots(((dimension, 1),), selector)  # kept up to date, so that no walk over all nodes is needed
+    used = have - slots.total
+    for at, vector in trial.kept.items():
+        if at in slots.room:  # what is kept is not free; what is kept of what others still use is used all the same
+            used -= vector[dimension] + min(0, trial.free[at][dimension])
     holders = trial.holders.get(resource, 0)
     by = f" by {holders} TaskSet{'s' if holders > 1 else ''}" if holders else ""
     return f"{figure(resource, used)} of {figure(resource, have)} {unit(resource)} in use{by}" + _kept(trial, resource)

@@ -160,6 +160,7 @@ def test_device_models_in_order(case: str, a100: int, v100: int, expected: dict[
     found = place(view, gang("g", either()), 0.0)
     if expected is None:
         assert isinstance(found, Reason)
+        assert found.message.endswith("; its other choice of devices does not fit either")
         return
     assert not isinstance(found, Reason)
     assert tasks_by_node(found) == expected
