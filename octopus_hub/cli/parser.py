@@ -1,6 +1,6 @@
 """The command line's grammar. The reference page and the shells' completion are made from it.
 
-Imports nothing of the product: a command names the function that runs it (``module:function``), loaded when needed.
+Imports nothing of the product but other definitions: a command names the function that runs it (``module:function``), loaded when needed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from octopus_hub._version import __version__
+from octopus_hub.cli import simulating_options
 
 FORMATS = ("table", "yaml", "json", "name")
 NAME = "NAME or NAMESPACE/NAME"
@@ -265,14 +266,8 @@ def _machine(commands: Commands) -> None:
 
 
 def _simulating(commands: Commands) -> None:
-    simulate = _add(commands, "simulate", "simulating:simulate", "Run a trace of jobs through the scheduler, and count")
-    simulate.add_argument(
-        "trace", metavar="TRACE", help="csv with timestamp,duration,num_gpus,gpu_time,cluster; or .gz"
-    )
-    simulate.add_argument("--gpus", type=_whole, required=True, metavar="N", help="size of the pool, in nodes of 8")
-    simulate.add_argument("--policy", default="fifo", metavar="NAMES", help="fifo, priority, or both with a comma")
-    simulate.add_argument("--first", type=_whole, metavar="N", help="only so many jobs, the earliest")
-    simulate.add_argument("--strict", action="store_true", help="refuse a trace with bad rows")
+    simulate = _add(commands, "simulate", "simulating:simulate", "Run jobs through the scheduler in simulated time")
+    simulating_options.add(simulate)
     _format(simulate, ("table", "json"))
 
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any
 
 from octopus_hub.core.plan import Admission, Eviction, Plan
 from octopus_hub.core.schedule import explain, schedule
-from octopus_hub.core.snapshot import Placement, Running, Snapshot, Waiting
+from octopus_hub.core.snapshot import Delta, RoleNeed, Running, Snapshot, Waiting
 from octopus_hub.simulate.jobs import Job
-from octopus_hub.simulate.pool import BrokenPlan, Decayed, Pool, Shape, Vector
+from octopus_hub.simulate.pool import BrokenPlan, Decayed, Held, Pool
 from octopus_hub.simulate.setup import QUEUE, Setup, needs_of, nodes_of, queues_of
 
 Scheduler = Callable[[Snapshot, Sequence[Waiting], float, Any], Plan]
@@ -104,16 +104,13 @@ class _Life:
     """A job that has arrived. ``done`` are seconds of its duration that are kept."""
 
     job: Job
-    shape: Shape
     gang: Waiting
-    resumes: bool
     done: float = 0.0
     first: float | None = None
     since: float = 0.0
     warm: float = 0.0  # when the attempt begins to get on
     attempt: int = 0
-    placement: Placement = field(default_factory=dict)
-    held: Vector = ()
+    held: Held | None = None
     preempted: tuple[float, ...] = ()
     preemptions: int = 0
     notice: float = 0.0
@@ -142,9 +139,14 @@ class _Run:
         self._shown: tuple[Snapshot, list[Waiting]] | None = None
         self._attained: dict[tuple[str, str], float] = {}
         self._attained_at = self.now - 2 * _ATTAINED_EVERY
-        self._shapes: dict[tuple[int, int | None, int], Shape] = {}
+        self._needs: dict[tuple[int, int | None, int], tuple[RoleNeed, ...]] = {}
         self._never: dict[tuple[str, int], bool] = {}
         self._memo: Any = None
+        self._token = object()
+        self._joined: dict[str, Waiting] = {}  # since the snapshot that was shown last
+        self._left: dict[str, Waiting] = {}
+        self._started: dict[str, Running] = {}
+        self._ended: dict[str, None] = {}
         self._wake: float | None = None
         self._idle = 0
         self._changed = False
@@ -225,6 +227,18 @@ class _Run:
             self._attained, self._attained_at = self.decayed.upto(self.now), self.now
             self._shown = None
         if self._shown is None:
+            before, self._token = self._token, object()
+            delta = Delta(
+                before=before,
+                after=self._token,
+                joined=tuple(self._joined.values()),
+                left=tuple(self._left.values()),
+                started=tuple(self._started.values()),
+                ended=tuple(self._ended),
+                nodes=self.pool.moved(),
+            )
+            for changed in (self._joined, self._left, self._started, self._ended):
+                changed.clear()
             snapshot = Snapshot(
                 nodes=self.pool.nodes,
                 usage=self.pool.usage(),
@@ -234,6 +248,7 @@ class _Run:
                 windows=self.setup.windows,
                 attained=self._attained,
                 attained_at=self._attained_at,
+                delta=delta,
             )
             self._shown = (snapshot, self._waiting.copy())
         return self._shown
@@ -244,9 +259,9 @@ class _Run:
 
     def _arrive(self, job: Job) -> None:
         key = (job.gpus, job.most, id(job.needs))  # readers make equal roles once
-        shape = self._shapes.get(key)
-        if shape is None:
-            shape = self._shapes[key] = self.pool.shape(needs_of(self.setup, job))
+        needs = self._needs.get(key)
+        if needs is None:
+            needs = self._needs[key] = needs_of(self.setup, job)
         queue = QUEUE if self.setup.queues == "one" else job.cluster
         gang = Waiting(
             uid=job.uid,
@@ -256,21 +271,24 @@ class _Run:
             queue=queue,
             priority=job.priority,
             queued_at=job.submitted,
-            needs=shape.needs,
+            needs=needs,
             max_runtime=job.max_runtime,
             resumes=self.setup.resumes(job),
+            notice=self.setup.notice_seconds,
+            overhead=self.setup.restart_seconds if job.max_runtime is not None else 0.0,
         )
-        never = self._never.get((queue, id(shape)))
+        never = self._never.get((queue, id(needs)))
         if never is None:
-            never = self._never[queue, id(shape)] = explain(self._bare, gang) is not None
+            never = self._never[queue, id(needs)] = explain(self._bare, gang) is not None
         if never:
             self._refused.append(job)
             return
-        self._lives[job.uid] = _Life(job, shape, gang, gang.resumes)
+        self._lives[job.uid] = _Life(job, gang)
         self._wait(gang)
 
     def _wait(self, gang: Waiting) -> None:
         insort(self._waiting, gang, key=_place)
+        self._joined[gang.uid] = gang
         self._touch()
 
     def _start(self, admission: Admission) -> None:
@@ -279,15 +297,19 @@ class _Run:
         if life is None or at == len(self._waiting) or self._waiting[at] is not life.gang:
             raise BrokenPlan(f"{admission.uid} was admitted and does not wait")
         del self._waiting[at]
+        if self._joined.pop(admission.uid, None) is None:
+            self._left[admission.uid] = life.gang
         life.attempt += 1
-        life.placement = admission.placement
-        life.held = life.shape.held(admission.placement)
+        life.held = self.pool.held(life.gang.needs, admission.placement)
         life.since = self.now
         life.warm = self.now if life.first is None else self.now + self.setup.restart_seconds
         life.first = self.now if life.first is None else life.first
-        self._running[admission.uid] = Running(life.gang, admission.placement, self.now)
+        self._run(Running(life.gang, admission.placement, self.now))
         self._hold(life, 1)
         self._at(life.warm + max(0.0, life.job.duration - life.done), _END, life)
+
+    def _run(self, running: Running) -> None:
+        self._running[running.gang.uid] = self._started[running.gang.uid] = running
 
     def _evict(self, eviction: Eviction) -> None:
         running = self._running.get(eviction.uid)
@@ -295,9 +317,7 @@ class _Run:
             raise BrokenPlan(f"{eviction.uid} was evicted and does not run")
         life = self._lives[eviction.uid]
         life.attempt += 1  # its end is not that of this attempt any more
-        self._running[eviction.uid] = Running(
-            running.gang, running.placement, running.since, leaving=True, claimed_by=eviction.by
-        )
+        self._run(Running(running.gang, running.placement, running.since, leaving=True, claimed_by=eviction.by))
         self._account(life)
         self._at(self.now + self.setup.notice_seconds, _LEAVE, life)
         self._touch()
@@ -309,30 +329,15 @@ class _Run:
         life.notice += self.setup.notice_seconds
         life.preemptions += 1
         life.preempted = (*(at for at in life.preempted if at > self.now - DAY), self.now)
-        if life.resumes:
+        if life.gang.resumes:
             life.done += progress
         else:
             life.lost += progress
 
     def _requeue(self, life: _Life) -> None:
         """Let an evicted gang go; it waits again in its old place."""
-        old = life.gang
         self._release(life)
-        life.gang = Waiting(
-            uid=old.uid,
-            namespace=old.namespace,
-            name=old.name,
-            owner=old.owner,
-            queue=old.queue,
-            priority=old.priority,
-            queued_at=old.queued_at,
-            needs=old.needs,
-            served=life.done,
-            max_runtime=old.max_runtime,
-            resumes=old.resumes,
-            preempted_at=life.preempted,
-            estimate=old.estimate,
-        )
+        life.gang = replace(life.gang, served=life.done, preempted_at=life.preempted)
         self._wait(life.gang)
 
     def _end(self, life: _Life) -> None:
@@ -352,16 +357,22 @@ class _Run:
         )
 
     def _release(self, life: _Life) -> None:
-        del self._running[life.job.uid]
-        self._hold(life, -1)
+        uid = life.job.uid
+        del self._running[uid]
+        self._started.pop(uid, None)
+        self._ended[uid] = None
+        devices = self._hold(life, -1)
         if self.now > life.since:
-            self._held.append((life.since, self.now, life.job.cluster, sum(life.held[2:])))
+            self._held.append((life.since, self.now, life.job.cluster, devices))
 
-    def _hold(self, life: _Life, sign: int) -> None:
-        gang = life.gang
-        self.pool.move(gang, life.shape, life.placement, life.held, sign)
-        self.decayed.hold((gang.queue, gang.owner), sign * sum(life.held[2:]), self.now)
+    def _hold(self, life: _Life, sign: int) -> int:
+        """Take or give back its place; returns how many devices that is."""
+        gang, held = life.gang, life.held
+        assert held is not None
+        self.pool.move(gang, held, sign)
+        self.decayed.hold((gang.queue, gang.owner), sign * held.devices, self.now)
         self._touch()
+        return held.devices
 
     def _at(self, moment: float, kind: int, life: _Life) -> None:
         self._numbers += 1

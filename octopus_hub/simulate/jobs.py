@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, pairwise
 from math import isfinite
 
 from octopus_hub.core.snapshot import RoleNeed
@@ -74,10 +74,20 @@ def collect(jobs: Iterable[Job], problems: Problems, *, first: int | None, stric
     InvalidSpec
         ``strict``, and there is a problem.
     """
-    ordered = sorted(jobs, key=lambda job: (job.submitted, job.uid))
+    found = list(jobs)
+    ordered = sorted(found, key=lambda job: (job.submitted, job.uid))
     if len(problems) and strict:
         raise InvalidSpec(f"{_rows(len(problems))} can't be true; without --strict they are left out", problems.told())
-    return Trace(tuple(islice(ordered, first)), len(problems), tuple(problems.told()))
+    early = [later.uid for job, later in pairwise(found) if later.submitted < job.submitted]
+    trace = Trace(tuple(islice(ordered, first)), len(problems), tuple(problems.told()))
+    where = f", the first in line {int(early[0])}" if early and early[0].isdigit() else ""
+    return noted(trace, (len(early), f"submitted before the one above{where}: taken in the order of submission", "row"))
+
+
+def noted(trace: Trace, *notes: tuple[int, str, str]) -> Trace:
+    """Return the trace with notes of how many of what are not simulated as they stand; none of nothing."""
+    told = [f"{count} {what}{'' if count == 1 else 's'} {words}" for count, words, what in notes if count]
+    return replace(trace, notes=(*trace.notes, *told))
 
 
 def number(name: str, text: str, most: float) -> float:

@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
-from octopus_hub.core.snapshot import NodeView, Placement, RoleNeed, Usage, Waiting
+from octopus_hub.core.choices import choices_of, chosen
+from octopus_hub.core.reason import CPU, MEMORY, flat, unflat
+from octopus_hub.core.snapshot import NodeView, Placement, RoleNeed, Usage, Waiting, charged
 from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.names import SKU_LABEL
 
-Vector = tuple[int, ...]  # cpu_millis, memory_bytes, devices by type
+Vector = tuple[int, ...]  # cpu_millis, memory_bytes, devices by type; for quotas also by model
 
 
 class BrokenPlan(RuntimeError):
@@ -22,21 +25,22 @@ class BrokenPlan(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The roles of a gang, with one task of each as a vector."""
+    """Roles of a gang as vectors: one task of each on a node, and what quotas count for it."""
 
     needs: tuple[RoleNeed, ...]
     each: Mapping[str, Vector]
+    charge: Mapping[str, Vector]
 
-    def held(self, placement: Placement) -> Vector:
-        """Return what a placement holds in all; raises BrokenPlan if it is not the whole gang."""
-        total: list[int] = []
-        for need in self.needs:
-            count = sum(span.count for span in placement.get(need.role, ()))
-            if not need.count <= count <= (need.most or need.count):
-                raise BrokenPlan(f"a gang of {need.count} tasks got {count}")
-            vector = self.each[need.role]
-            total = [a + b * count for a, b in zip(total or (0,) * len(vector), vector, strict=True)]
-        return tuple(total)
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a gang holds in its place: where, what quotas count for it, how many tasks and devices that is."""
+
+    placement: Placement
+    shape: Shape
+    total: Vector
+    tasks: int
+    devices: int
 
 
 class Pool:
@@ -54,43 +58,76 @@ class Pool:
 
     def __init__(self, nodes: Sequence[NodeView]) -> None:
         self.nodes = tuple(nodes)
-        self._kinds = sorted({kind for node in nodes for kind in node.capacity.devices})
-        self._capacity = {node.name: self._vector(node.capacity) for node in nodes}
+        kinds = sorted({kind for node in nodes for kind in node.capacity.devices})
+        skus = sorted({sku for node in nodes if (sku := node.labels.get(SKU_LABEL))})
+        self._kinds = (CPU, MEMORY, *kinds)
+        self._charged = (*self._kinds, *(f"{kind}:{sku}" for kind in kinds for sku in skus))
+        self._capacity = {node.name: _vector(self._kinds, flat(node.capacity)) for node in nodes}
         self._devices = {name: sum(vector[2:]) for name, vector in self._capacity.items()}
         self.size = self.free = sum(self._devices.values())
         self.broken = 0
-        self._nothing: Vector = (0,) * (2 + len(self._kinds))
+        self._nothing: Vector = (0,) * len(self._kinds)
+        self._uncharged: Vector = (0,) * len(self._charged)
         self._used: dict[str, Vector] = {}
+        self._nodes: dict[str, Amounts] = {}  # the same
+        self._moved: dict[str, None] = {}
         self._queues: dict[str, Vector] = {}
         self._users: dict[tuple[str, str], Vector] = {}
+        self._tasks: dict[tuple[str, str], int] = {}
         self._amounts: dict[Vector, Amounts] = {}
+        self._shapes: dict[tuple[int, tuple[tuple[str, int], ...]], Shape] = {}
         self._usage: Usage | None = None
 
-    def shape(self, needs: tuple[RoleNeed, ...]) -> Shape:
-        """Return the shape of these roles."""
-        return Shape(needs, {need.role: self._vector(need.each) for need in needs})
+    def held(self, needs: tuple[RoleNeed, ...], placement: Placement) -> Held:
+        """Return what a gang holds there; raises BrokenPlan if it is not the whole gang. Keep ``needs`` alive."""
+        choices = choices_of(placement)
+        key = (id(needs), tuple(sorted(choices.items())) if choices else ())
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = self._shape(chosen(needs, choices))
+        total, tasks, devices = self._uncharged, 0, 0
+        for need in shape.needs:
+            count = sum([span.count for span in placement.get(need.role, ())])
+            if not need.count <= count <= (need.most or need.count):
+                raise BrokenPlan(f"a gang of {need.count} tasks got {count}")
+            total = _sum(total, shape.charge[need.role], count)
+            tasks += count
+            devices += count * sum(shape.each[need.role][2:])
+        return Held(placement, shape, total, tasks, devices)
 
     def usage(self) -> Usage:
         """Return what is held; the same value until something changes."""
         if self._usage is None:
             amounts = self._told
             self._usage = Usage(
-                nodes={name: amounts(used) for name, used in self._used.items()},
+                nodes=self._nodes.copy(),
                 queues={name: amounts(used) for name, used in self._queues.items()},
                 users={key: amounts(used) for key, used in self._users.items()},
+                tasks=self._tasks.copy(),
             )
         return self._usage
 
-    def move(self, gang: Waiting, shape: Shape, placement: Placement, held: Vector, sign: int) -> None:
+    def moved(self) -> tuple[str, ...]:
+        """Return the nodes that changed since the last call."""
+        found = tuple(self._moved)
+        self._moved.clear()
+        return found
+
+    def move(self, gang: Waiting, held: Held, sign: int) -> None:
         """Take what a gang holds, or with sign -1 give it back."""
         self._usage = None
-        for role, spans in placement.items():
-            each = shape.each[role]
+        for role, spans in held.placement.items():
+            each = held.shape.each[role]
             for span in spans:
                 self._change(span.node, each, sign * span.count)
-        self._queues[gang.queue] = _sum(self._queues.get(gang.queue, self._nothing), held, sign)
+        self._queues[gang.queue] = _sum(self._queues.get(gang.queue, self._uncharged), held.total, sign)
         user = (gang.queue, gang.owner)
-        self._users[user] = _sum(self._users.get(user, self._nothing), held, sign)
+        self._users[user] = _sum(self._users.get(user, self._uncharged), held.total, sign)
+        self._tasks[user] = self._tasks.get(user, 0) + sign * held.tasks
+
+    def _shape(self, needs: tuple[RoleNeed, ...]) -> Shape:
+        each = {need.role: _vector(self._kinds, flat(need.each)) for need in needs}
+        return Shape(needs, each, {need.role: _vector(self._charged, charged(need)) for need in needs})
 
     def _change(self, node: str, each: Vector, times: int) -> None:
         before = self._used.get(node, self._nothing)
@@ -98,24 +135,22 @@ class Pool:
         capacity = self._capacity.get(node, self._nothing)
         if any(used > most for used, most in zip(after, capacity, strict=True)):
             raise BrokenPlan(f"{node} has {self._told(capacity)}, and {self._told(after)} of it was given")
+        self._moved[node] = None
         if any(after):
             self._used[node] = after
+            self._nodes[node] = self._told(after)
         else:
             self._used.pop(node, None)
+            self._nodes.pop(node, None)
         here, was, now = self._devices.get(node, 0), sum(before[2:]), sum(after[2:])
         self.free += was - now
         self.broken += (here - now if now else 0) - (here - was if was else 0)
 
-    def _vector(self, amounts: Amounts) -> Vector:
-        devices = amounts.devices
-        return (amounts.cpu_millis, amounts.memory_bytes, *(devices.get(kind, 0) for kind in self._kinds))
-
     def _told(self, vector: Vector) -> Amounts:
         found = self._amounts.get(vector)
         if found is None:
-            devices = {kind: count for kind, count in zip(self._kinds, vector[2:], strict=True) if count}
-            found = Amounts(cpu_millis=vector[0], memory_bytes=vector[1], devices=devices)
-            self._amounts[vector] = found
+            entries = dict(zip(self._charged, vector, strict=False))  # of a node: the first of them
+            found = self._amounts[vector] = unflat({kind: amount for kind, amount in entries.items() if amount})
         return found
 
 
@@ -139,6 +174,10 @@ class Decayed:
         since, used, holds = known
         left = exp(-self._rate * (now - since))
         return used * left + holds * (1 - left) / self._rate
+
+
+def _vector(kinds: Sequence[str], entries: Mapping[str, int]) -> Vector:
+    return tuple([entries.get(kind, 0) for kind in kinds])
 
 
 def _sum(left: Iterable[int], right: Iterable[int], times: int) -> Vector:

@@ -139,9 +139,14 @@ def shares_of(weights: dict[str, float], gpus: int) -> dict[str, int]:
 
 
 def needs_of(setup: Setup, job: Job) -> tuple[RoleNeed, ...]:
-    """Return the roles of a job: equal tasks, and one task of the rest where the GPUs don't divide."""
-    if job.needs:
+    """Return the roles of a job: equal tasks, and one task of the rest where the GPUs don't divide.
+
+    Its own roles, with processors and memory, count only where nodes that have some are given.
+    """
+    if job.needs and setup.nodes:
         return job.needs
+    if not job.gpus:
+        return (RoleNeed("worker", 1, Amounts()),)
     size = min(setup.task_gpus, job.gpus)
     count, rest = divmod(job.gpus, size)
     most = job.most // size if job.most is not None and not rest else None

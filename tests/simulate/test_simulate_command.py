@@ -30,7 +30,8 @@ def test_policies_side_by_side(trace: str, capsys: pytest.CaptureFixture[str]) -
     assert [line[:4] for line in lines[1:]] == [["fifo", "8", "2", "2.00"], ["priority", "8", "2", "2.00"]]
     assert "line 4: duration is negative: -1" in err
     assert "left out: 1 bad row;" in err
-    assert "left out as larger than 8 GPUs: 1 job\n" in err
+    assert "1 job left out: larger than the pool of 8 GPUs\n" in err
+    assert "1 row submitted before the one above, the first in line 3:" in err
 
 
 def test_json_is_for_programs(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +49,7 @@ def test_json_is_for_programs(trace: str, capsys: pytest.CaptureFixture[str]) ->
         (["--gpus", "9"], "multiple of 8"),
         (["--gpus", "8", "--policy", "fifo,lass"], "there is no policy 'lass'"),
         (["--gpus", "8", "--policy", "fifo,fifo"], "twice"),
-        (["--gpus", "8", "--first", "0"], "holds no jobs"),
+        (["--gpus", "8", "--first", "0"], "no jobs"),
         ([], "--gpus"),
     ],
 )
