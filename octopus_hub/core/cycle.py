@@ -105,7 +105,7 @@ class Cycle:
         tried = (entry.shape.roles, excluded)
         known = self._failed.get(tried)
         if known is None:
-            placement = self._place(gang, entry.shape, excluded)
+            placement = self._place(gang, entry.shape, excluded, checked=True)
             if placement is not None:
                 self._admit(gang, entry.shape, placement)
                 walk.advance()
@@ -241,12 +241,20 @@ class Cycle:
         if placement is not None:
             self._expect(gang, shape, placement, victims)
 
-    def _place(self, gang: Waiting, shape: Shape, excluded: frozenset[int]) -> Placed | None:
+    def _place(self, gang: Waiting, shape: Shape, excluded: frozenset[int], *, checked: bool = False) -> Placed | None:
         """Return where a gang can start as the trial is now, within its quotas."""
         if shape.choices:
             return find(self.trial, gang, excluded, lambda total: self.quotas.check(gang, total) is None)
-        if self.quotas.check(gang, shape.total) is not None:
+        if not checked and self.quotas.check(gang, shape.total) is not None:
             return None
+        return self._find(gang, shape, excluded)
+
+    def _find(self, gang: Waiting, shape: Shape, excluded: frozenset[int]) -> Placed | None:
+        """Look for places, once it is sure that every role alone finds room."""
+        slots = self.trial.slots
+        for role in shape.roles:
+            if slots(role.need, role.selector, excluded).total < role.tasks and not shape.choices:
+                return None
         return find(self.trial, gang, excluded)
 
     def _expect(self, gang: Waiting, shape: Shape, placement: Placed, victims: list[Running]) -> None:

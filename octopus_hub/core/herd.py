@@ -137,12 +137,13 @@ def evictable_from(running: Running, queue: Queue | None) -> float:
     return at
 
 
-def difference(before: Mapping[str, Running], after: Mapping[str, Running]) -> tuple[list[Running], list[Running]]:
-    """Return what is new or changed, and what is gone."""
+def difference(
+    before: Mapping[str, Running], after: Mapping[str, Running]
+) -> tuple[tuple[Running, ...], tuple[str, ...]]:
+    """Return what is new or changed, and the uids of what is gone."""
     if before is after:
-        return [], []
-    changed = [running for uid, running in after.items() if before.get(uid) is not running]
-    if len(after) == len(before) and not changed:
-        return [], []
-    gone = [running for uid, running in before.items() if uid not in after]
-    return changed, gone
+        return (), ()
+    started = tuple(running for uid, running in after.items() if before.get(uid) is not running)
+    if len(after) == len(before) and not started:
+        return (), ()
+    return started, tuple(uid for uid in before if uid not in after)

@@ -18,7 +18,7 @@ from octopus_hub.core.policies.fair import HELD_SECONDS
 from octopus_hub.core.policies.service import width
 from octopus_hub.core.quota import Quotas
 from octopus_hub.core.slots import Cluster
-from octopus_hub.core.snapshot import Running, Snapshot, Trial, Waiting, gang_total
+from octopus_hub.core.snapshot import Delta, Running, Snapshot, Trial, Waiting, gang_total
 from octopus_hub.model.queue import Queue
 
 SHAPES_KEPT = 50_000
@@ -72,16 +72,21 @@ class Memo:
         self.plan = None
         self.now = now
         self._moments.clear()
-        before, cohorts = self.snapshot.queues, self.snapshot.cohorts
-        self.snapshot = snapshot
-        self.trial.follow(snapshot)
-        if self.trial.quotas is None or snapshot.queues != before or snapshot.cohorts != cohorts:
+        before, self.snapshot = self.snapshot, snapshot
+        delta = snapshot.delta
+        known = delta if delta is not None and before.delta is not None and delta.before is before.delta.after else None
+        self.trial.follow(snapshot, known.nodes if known is not None else None)
+        if (
+            self.trial.quotas is None
+            or not _same(snapshot.queues, before.queues)
+            or not _same(snapshot.cohorts, before.cohorts)
+        ):
             self.trial.quotas = Quotas(snapshot.queues, snapshot.cohorts, snapshot.usage, self._capacity())
         self.empty.rollback()
-        self._follow_running(snapshot.running)
-        if snapshot.queues is not before and snapshot.queues != before:
+        self._follow_running(snapshot.running, known)
+        if not _same(snapshot.queues, before.queues):
             self._follow_queues(snapshot.queues)
-        self._follow_waiting(list(waiting))
+        self._follow_waiting(waiting if isinstance(waiting, list) else list(waiting), known)
         for line in self.lines.values():
             line.review(self.moment(line.queue))
 
@@ -162,11 +167,15 @@ class Memo:
         for name, herd in self.herds.items():
             herd.forget(queues.get(name))
 
-    def _follow_running(self, running: Mapping[str, Running]) -> None:
-        changed, gone = difference(self.running, running)
-        for each in gone:
-            self._leave_herd(each)
-        for each in changed:
+    def _follow_running(self, running: Mapping[str, Running], delta: Delta | None) -> None:
+        if delta is None:
+            started, ended = difference(self.running, running)
+        else:
+            started, ended = delta.started, delta.ended
+        for uid in ended:
+            if (gone := self.running.get(uid)) is not None:
+                self._leave_herd(gone)
+        for each in started:
             known = self.running.get(each.gang.uid)
             if known is not None:
                 self._leave_herd(known)
@@ -182,30 +191,36 @@ class Memo:
         self.herds[running.gang.queue].drop(running.gang.uid)
         self.leaving.pop(running.gang.uid, None)
 
-    def _follow_waiting(self, waiting: list[Waiting]) -> None:
+    def _follow_waiting(self, waiting: list[Waiting], delta: Delta | None) -> None:
         before = self.waiting
         self.waiting = waiting
-        if before == waiting:
+        if delta is not None:
+            joined, left = delta.joined, delta.left
+        elif before == waiting:
             return
-        old = set(map(id, before))
-        new = set(map(id, waiting))
-        for gang in before:
-            if id(gang) not in new:
-                self._known.pop(gang.uid)
-                self._avoiding.pop(gang.uid, None)
-                line = self.lines[gang.queue]
-                line.drop(gang.uid)
-                if not len(line):
-                    del self.lines[gang.queue]
-        for gang in waiting:
-            if id(gang) not in old:
-                self._join(gang, self.snapshot.queues.get(gang.queue))
-                self._known[gang.uid] = gang
-                if gang.avoid:
-                    self._avoiding[gang.uid] = gang
+        else:
+            old, new = set(map(id, before)), set(map(id, waiting))
+            joined = tuple(gang for gang in waiting if id(gang) not in old)
+            left = tuple(gang for gang in before if id(gang) not in new)
+        for gang in left:
+            del self._known[gang.uid]
+            self._avoiding.pop(gang.uid, None)
+            line = self.lines[gang.queue]
+            line.drop(gang.uid)
+            if not len(line):
+                del self.lines[gang.queue]
+        for gang in joined:
+            self._join(gang, self.snapshot.queues.get(gang.queue))
+            self._known[gang.uid] = gang
+            if gang.avoid:
+                self._avoiding[gang.uid] = gang
 
     def _join(self, gang: Waiting, queue: Queue | None) -> None:
         line = self.lines.get(gang.queue)
         if line is None:
             line = self.lines[gang.queue] = Line.of(queue)
         line.put(gang, self.shape(gang), self.moment(queue))
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other or one == other

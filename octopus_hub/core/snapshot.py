@@ -182,6 +182,22 @@ class Usage:
     tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """What differs from the snapshot before, for a scheduler that saw that one; it spares looking at everything.
+
+    ``before`` and ``after`` are tokens (any objects) by which two snapshots in a row know each other.
+    """
+
+    before: object
+    after: object
+    joined: tuple[Waiting, ...]  # wait now, and did not before (or not as they are now)
+    left: tuple[Waiting, ...]  # waited before
+    started: tuple[Running, ...]  # run now, and did not before (or not as they are now)
+    ended: tuple[str, ...]  # uids of those that ran before
+    nodes: tuple[str, ...]  # use of them differs
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Nodes, usage, queues and what runs at one moment.
@@ -200,6 +216,7 @@ class Snapshot:
     windows: tuple[Window, ...] = ()
     attained: Mapping[tuple[str, str], float] = field(default_factory=dict)
     attained_at: float = 0.0
+    delta: Delta | None = field(default=None, compare=False)
     spent: Mapping[str, float] = field(default_factory=dict)
 
     def trial(self) -> Trial:
@@ -349,12 +366,18 @@ class Trial:
             self.kept.clear()
             self.kept_for.clear()
 
-    def follow(self, snapshot: Snapshot) -> None:
-        """Go over to a later snapshot of the same nodes; what was tried is undone."""
+    def follow(self, snapshot: Snapshot, changed: Sequence[str] | None = None) -> None:
+        """Go over to a later snapshot of the same nodes; what was tried is undone.
+
+        ``changed`` are the nodes whose use differs, where that is known.
+        """
         self.rollback()
         before, after = self.snapshot.usage, snapshot.usage
         if before is not after:
-            if before.nodes is not after.nodes:
+            if changed is not None:
+                for name in changed:
+                    self._hold(name, after.nodes.get(name))
+            elif before.nodes is not after.nodes:
                 self._follow_nodes(before.nodes, after.nodes)
             self._queue_used.clear()
             self._user_used.clear()
