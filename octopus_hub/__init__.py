@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from octopus_hub.client.failures import TaskSetFailed, WaitTimeout
     from octopus_hub.client.job import Job, run, submit
     from octopus_hub.client.sync import Client
-    from octopus_hub.client.tasklog import log
+    from octopus_hub.client.tasklog import checkpoint, log
     from octopus_hub.model.errors import OctopusError
     from octopus_hub.model.taskset import (
         After,
@@ -63,6 +63,7 @@ __all__ = [
     "Volume",
     "WaitTimeout",
     "__version__",
+    "checkpoint",
     "log",
     "run",
     "submit",
@@ -74,6 +75,7 @@ _HOMES = {
     "OctopusError": "octopus_hub.model.errors",
     "TaskSetFailed": "octopus_hub.client.failures",
     "WaitTimeout": "octopus_hub.client.failures",
+    "checkpoint": "octopus_hub.client.tasklog",
     "log": "octopus_hub.client.tasklog",
     "run": "octopus_hub.client.job",
     "submit": "octopus_hub.client.job",

@@ -6,7 +6,8 @@ reserves addresses) and :func:`expand`. Descriptors come from ``taskset.resolved
 
 Order of the environment, later wins: the framework's variables, the role's ``env``, ``OCTOPUS_*``. Variables through
 which devices are assigned (``CUDA_VISIBLE_DEVICES``) are not taken from the role. ``OCTOPUS_OUTPUTS``,
-``OCTOPUS_METRICS`` and ``OCTOPUS_DEVICES`` are added by the backend, which alone knows folders and device ids.
+``OCTOPUS_METRICS``, ``OCTOPUS_CHECKPOINTS``, ``OCTOPUS_CHECKPOINT_REPORT`` and ``OCTOPUS_DEVICES`` are added by the
+backend, which alone knows folders and device ids.
 """
 
 from __future__ import annotations

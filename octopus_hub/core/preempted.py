@@ -110,6 +110,7 @@ def kept(taskset: TaskSet, tasks: Iterable[Task], now: float) -> dict[str, float
     """Return what the status keeps of the attempt that is over: ``served_seconds`` and ``checkpoint_at``."""
     status = taskset.status
     checkpoint = last_checkpoint(tasks, status.attempt)
+    checkpoint = None if checkpoint is None else min(checkpoint, now)  # a task may claim anything
     known = status.checkpoint_at if checkpoint is None else checkpoint
     if not resumes(taskset, known):
         return {"served_seconds": 0.0, "checkpoint_at": known}

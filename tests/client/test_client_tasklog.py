@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from octopus_hub import log
+from octopus_hub import checkpoint, log
 
 
 class Tensor:
@@ -48,6 +50,20 @@ def test_outside_a_task_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     log(step=1, loss=0.5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_is_the_time_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "checkpoint"
+    monkeypatch.setenv("OCTOPUS_CHECKPOINT_REPORT", str(file))
+    checkpoint()
+    os.utime(file, (1.0, 1.0))
+    before = time.time()
+    checkpoint()
+    assert before - 1 <= file.stat().st_mtime <= time.time() + 1
+    monkeypatch.delenv("OCTOPUS_CHECKPOINT_REPORT")
+    monkeypatch.chdir(tmp_path)
+    checkpoint()
+    assert list(tmp_path.iterdir()) == [file], "outside a task nothing happens"
 
 
 def test_what_is_no_number_is_named(metrics: Path) -> None:

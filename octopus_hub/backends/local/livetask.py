@@ -26,7 +26,7 @@ class Live:
         self.watch: asyncio.Task[None] | None = None
         self.preparing = False
         self.wishes: dict[str, Any] | None = None  # a stop that came while it was prepared
-        self.sampled: tuple[int, int] = (0, 0)
+        self.sampled: tuple[int, int, int] = (0, 0, 0)
 
 
 def key_of(task: Task) -> str:

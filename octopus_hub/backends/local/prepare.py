@@ -25,6 +25,8 @@ from octopus_hub.model.task import EndReason, Task, TaskSpec
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 METRICS = ".octopus/metrics.jsonl"  # below the work folder
+CHECKPOINT = ".octopus/checkpoint"  # below the work folder; its time is that of the task's last checkpoint
+CHECKPOINTS = ".checkpoints"  # beside the tasks' folders: one for the TaskSet, which outlives its attempts
 
 
 class EnvironmentPaths(msgspec.Struct, frozen=True):
@@ -137,6 +139,7 @@ def prepare(layout: Layout, item: Prepared) -> subprocess.Popen[bytes]:
     if spec.workspace:
         workspace.unpack(layout.blob_path(spec.workspace), work)
     write_files(spec, work)
+    checkpoints_folder(folder.parent, account)
     env = {**task_environment(item, folder, account), **volumes(spec, folder, work)}
     env[process.MARKER] = layout.marker_of(spec.namespace, spec.name)
     if account:
@@ -203,10 +206,20 @@ def task_environment(item: Prepared, folder: Path, account: Account | None) -> d
     env |= given
     env["OCTOPUS_OUTPUTS"] = str(work / "outputs")
     env["OCTOPUS_METRICS"] = str(work / METRICS)
+    env["OCTOPUS_CHECKPOINTS"] = str(folder.parent / CHECKPOINTS)
+    env["OCTOPUS_CHECKPOINT_REPORT"] = str(work / CHECKPOINT)
     env["OCTOPUS_DEVICES"] = ",".join(device for ids in task.devices.values() for device in ids)
     (work / "outputs").mkdir(exist_ok=True)
     (work / METRICS).parent.mkdir(exist_ok=True)
     return {name: value for name, value in env.items() if "\0" not in name + value and "=" not in name and name}
+
+
+def checkpoints_folder(taskset: Path, account: Account | None) -> None:
+    """Make the folder for checkpoints, once for a TaskSet; only the folder itself is given away, what is in it is theirs."""
+    folder = taskset / CHECKPOINTS
+    folder.mkdir(exist_ok=True, mode=0o700)
+    if account and folder.lstat().st_uid != account.uid:
+        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
 
 
 def write_files(spec: TaskSpec, work: Path) -> None:

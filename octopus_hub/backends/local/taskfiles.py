@@ -13,7 +13,7 @@ from typing import Any
 
 from octopus_hub.backends.local import logfile
 from octopus_hub.backends.local.outputs import last_metrics, plain_file
-from octopus_hub.backends.local.prepare import METRICS
+from octopus_hub.backends.local.prepare import CHECKPOINT, METRICS
 from octopus_hub.model.task import Task, TaskState, Usage
 
 MESSAGE = ".octopus/message"  # below the work folder: one sentence of the task about its failure
@@ -66,6 +66,7 @@ def ending(folder: Path, task: Task, end: dict[str, Any], now: float) -> dict[st
         "usage": Usage(
             peak_memory_bytes=max(int(end.get("peak_memory_bytes", 0)), task.usage.peak_memory_bytes),
             cpu_seconds=max(float(end.get("cpu_seconds", 0)), task.usage.cpu_seconds),
+            checkpoint_at=_checkpoint(folder) or task.usage.checkpoint_at,
         ),
         "log_bytes": max(int(end.get("log_bytes", 0)), task.log_bytes),
         "metrics": last_metrics(folder / "work" / METRICS) or task.metrics,
@@ -103,14 +104,25 @@ def measured(folder: Path, before: Usage) -> dict[str, Any]:
         cpu_seconds=float(found.get("cpu_seconds", 0)),
         device_percent=before.device_percent,
         device_memory_bytes=before.device_memory_bytes,
+        checkpoint_at=_checkpoint(folder) or before.checkpoint_at,
     )
     metrics = last_metrics(folder / "work" / METRICS)
     return {"usage": usage, "log_bytes": int(found.get("log_bytes", 0)), "metrics": metrics}
 
 
-def stamp(folder: Path) -> tuple[int, int]:
+def _checkpoint(folder: Path) -> float | None:
+    """Return when the task last said that its work is saved: the time of a file that it touches."""
+    file = plain_file(folder / "work" / CHECKPOINT)
+    if file is None:
+        return None
+    with file:
+        return os.fstat(file.fileno()).st_mtime
+
+
+def stamp(folder: Path) -> tuple[int, int, int]:
     """Return a value that changes when :func:`measured` would."""
-    return _mtime(folder / "usage.json"), _mtime(folder / "work" / METRICS)
+    work = folder / "work"
+    return _mtime(folder / "usage.json"), _mtime(work / METRICS), _mtime(work / CHECKPOINT)
 
 
 def last_line(path: Path) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -198,6 +200,37 @@ time.sleep(1000)
     await bench.runner.stop([task], 0, "")
     end = await bench.ended(task)
     assert end.metrics == {"loss": 0.25, "rate": 1.0}
+
+
+async def test_checkpoints_are_told_while_it_runs_and_the_last_one_at_its_end(bench: Bench) -> None:
+    code = """
+import os, signal, time, octopus_hub
+def save(*_):
+    octopus_hub.checkpoint()
+    os._exit(0)
+signal.signal(signal.SIGTERM, save)
+open(os.environ["OCTOPUS_CHECKPOINTS"] + "/state", "w").write("half")
+octopus_hub.checkpoint()
+time.sleep(1000)
+"""
+    task = await bench.running(python(code))
+    await until(lambda: bench.tasks[task.name].usage.checkpoint_at)
+    first = bench.tasks[task.name].usage.checkpoint_at
+    assert first is not None and task.created_at - 1 <= first <= time.time() + 1
+    await asyncio.sleep(0.02)  # so that the file's time differs
+    await bench.runner.stop([task], 60, "Preempted")
+    end = await bench.ended(task)
+    assert end.usage.checkpoint_at is not None and end.usage.checkpoint_at > first
+    other = await bench.running(["sh", "-c", "cat $OCTOPUS_CHECKPOINTS/state; sleep 1000"], 1)
+    await bench.logged(other, b"half")
+
+
+@pytest.mark.parametrize("made", ["ln -s /etc/passwd {}", "mkdir {}"])
+async def test_a_report_of_a_checkpoint_that_is_no_file_says_nothing(bench: Bench, made: str) -> None:
+    task = await bench.start(["sh", "-c", made.format("$OCTOPUS_CHECKPOINT_REPORT")])
+    await bench.state(task, TaskState.BOUND)
+    await bench.runner.release([task])
+    assert (await bench.ended(task)).usage.checkpoint_at is None
 
 
 async def test_a_gang_of_four_runs_soon(bench: Bench) -> None:
