@@ -24,6 +24,15 @@ some = st.one_of(
 )
 
 
+small = st.integers(0, 6)
+gpus = st.one_of(
+    st.none(),
+    st.builds(lambda gpu: Amounts(devices={"gpu": gpu}), small),
+    st.builds(lambda gpu, sku: Amounts(devices={"gpu": gpu, "gpu:a100": sku}), small, small),
+)
+anything = st.one_of(gpus, gpus, some)
+
+
 @dataclass(frozen=True)
 class Use:
     """One charge: a gang and what it takes."""
@@ -33,34 +42,28 @@ class Use:
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> tuple[dict[str, Queue], dict[str, Cohort]]:
-    """Queues in a tree of cohorts up to four deep; some stand alone, some name a cohort that nobody defined."""
+def trees(draw: st.DrawFn, holders: bool = True) -> tuple[dict[str, Queue], dict[str, Cohort]]:
+    """Queues in a tree of cohorts up to five deep; some stand alone, some name a cohort that nobody defined."""
     cohorts: dict[str, Cohort] = {}
-    for at in range(draw(st.integers(0, 4))):
-        parent = draw(st.sampled_from(["", *cohorts]))
+    for at in range(draw(st.integers(0, 5))):
+        parent = draw(st.sampled_from(["", *cohorts, *list(cohorts)[-1:]]))
         cohorts[f"c{at}"] = Cohort(
             name=f"c{at}",
             parent=parent,
             weight=draw(st.integers(0, 3)),
-            nominal=draw(some),
-            borrow=draw(some),
-            lend=draw(some),
+            nominal=draw(anything),
+            borrow=draw(gpus),
+            lend=draw(gpus),
         )
-    queues = {
-        name: Queue(
-            name=name,
-            cohort=draw(st.sampled_from(["", "undefined", *cohorts, *cohorts])),
-            weight=draw(st.integers(0, 3)),
-            nominal=draw(some),
-            borrow=draw(some),
-            lend=draw(some),
-            per_user=draw(some),
-            per_group=draw(some),
-            max_running_tasks_per_user=draw(st.one_of(st.none(), st.integers(0, 6))),
-            allowed_groups=draw(st.sampled_from([[], [], ["x"]])),
-        )
-        for name in "abcde"
-    }
+    places = ["undefined", *cohorts, *cohorts] if draw(st.booleans()) else ["", *list(cohorts)[-2:]]
+    queues: dict[str, Queue] = {}
+    for name in "abcde":
+        bounds = {"nominal": draw(anything), "borrow": draw(gpus), "lend": draw(gpus)}
+        if holders:
+            most = draw(st.one_of(st.none(), st.integers(0, 6)))
+            bounds |= {"per_user": draw(some), "per_group": draw(some), "max_running_tasks_per_user": most}
+            bounds |= {"allowed_groups": draw(st.sampled_from([[], [], ["x"]]))}
+        queues[name] = Queue(name=name, cohort=draw(st.sampled_from(places)), weight=draw(st.integers(0, 3)), **bounds)
     return queues, cohorts
 
 

@@ -16,7 +16,7 @@ from octopus_hub.model.status import Span
 from tests.core.quota_builders import RESOURCES, Slow, Use, trees, uses
 from tests.core.scheduling_builders import gang, node, role
 
-property_test = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+property_test = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CAPACITY = {"cpu_millis": 20, "gpu": 10, "npu": 6}
 
 Tree = tuple[dict[str, Queue], dict[str, Cohort]]
@@ -82,7 +82,26 @@ def test_law_7_quotas_answer_like_the_obvious_version(tree: Tree, charged: list[
 
 
 @property_test
-@given(trees(), st.lists(uses(), max_size=12))
+@given(trees(holders=False), st.lists(uses(), max_size=8), st.sampled_from("abcde"))
+def test_law_7_the_room_that_a_queue_has_is_exactly_what_it_is_let_have(
+    tree: Tree, charged: list[Use], queue: str
+) -> None:
+    quotas, slow = fresh(tree, usage_of(charged)), Slow(*tree, charged)
+    place = quotas.node(queue)
+    assert place is not None
+    for resource in ("gpu", "gpu:a100"):
+        for empty in (False, True):
+            room = place.available(resource, empty=empty)
+            if room is None:
+                assert not slow.bounded(queue, resource)
+                continue
+            most, more = (Use(gang("n", queue=queue), {resource: amount}) for amount in (room, room + 1))
+            assert slow.refuses(more, empty=empty), "one more is too much"
+            assert not room or not slow.refuses(most, empty=empty)
+
+
+@property_test
+@given(trees(holders=False), st.lists(uses(), max_size=12))
 def test_law_7_no_bound_of_the_tree_is_passed_by_what_was_let_in(tree: Tree, wanted: list[Use]) -> None:
     quotas = fresh(tree)
     inside: list[Use] = []
@@ -129,7 +148,7 @@ def test_law_7_going_over_to_a_later_usage_equals_starting_from_it(
 
 
 @property_test
-@given(trees(), st.lists(uses(), max_size=8), uses())
+@given(trees(holders=False), st.lists(uses(), max_size=8), uses())
 def test_law_7_what_is_reclaimed_was_borrowed_and_the_claimant_has_a_right_to_it(
     tree: Tree, charged: list[Use], claim: Use
 ) -> None:
@@ -145,23 +164,18 @@ def test_law_7_what_is_reclaimed_was_borrowed_and_the_claimant_has_a_right_to_it
 
 
 @property_test
-@given(trees(), st.lists(uses(), max_size=8), uses())
+@given(trees(holders=False), st.lists(uses(), max_size=8), uses())
 def test_law_7_a_queue_within_what_stays_with_it_is_never_refused_by_its_tree(
     tree: Tree, charged: list[Use], claim: Use
 ) -> None:
-    queues, cohorts = tree
-    bare = {
-        name: Queue(name=name, cohort=each.cohort, nominal=each.nominal, borrow=each.borrow, lend=each.lend)
-        for name, each in queues.items()
-    }
-    slow = Slow(bare, cohorts, charged)
+    slow = Slow(*tree, charged)
     queue = claim.gang.queue
     own = all(
         not slow.bounded(queue, resource) or slow.taken(queue, resource, charged) + amount <= slow.kept(queue, resource)
         for resource, amount in claim.total.items()
     )
     if own:
-        assert fresh((bare, cohorts), usage_of(charged)).check(claim.gang, claim.total) is None
+        assert fresh(tree, usage_of(charged)).check(claim.gang, claim.total) is None
 
 
 @property_test
