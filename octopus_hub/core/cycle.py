@@ -56,7 +56,7 @@ class Cycle:
         for name, line in self.memo.lines.items():
             if line.policy.by_use and line.queue is not None:
                 self._uses[name] = dict(self.memo.moment(line.queue).uses)
-            self._walks[name] = Walk(line, self._uses.get(name))
+            self._walks[name] = Walk(line, self._uses.get(name), self._room(line))
         heads = [self._turn(name, entry) for name, walk in self._walks.items() if (entry := walk.first()) is not None]
         heapify(heads)
         while heads:
@@ -78,6 +78,14 @@ class Cycle:
             if following is not None:
                 heappush(heads, self._turn(name, following))
         self._wake_for_reviews()
+
+    def _room(self, line: Line) -> int | None:
+        """Return how much room there is, to leave out what found none in as much; None where all have to be tried.
+
+        While room is kept for claimants, where it is kept may change from cycle to cycle, and with it what is left.
+        """
+        independent = line.queue is not None and line.queue.backfill == "any" and not line.queue.paused
+        return self.trial.freed if independent and not self.explaining and not self.trial.kept_for else None
 
     def _turn(self, queue: str, entry: Entry) -> _Turn:
         """Return when a queue's head has its turn among those of other queues."""
@@ -147,7 +155,9 @@ class Cycle:
         assert queue is not None
         self._reasons[gang.uid] = reason
         if queue.backfill == "any":
-            return _next_of_lane(walk, reason)
+            room = self._room(walk.line)
+            walk.close(reason) if room is None else walk.fail(reason, room)
+            return True
         if queue.name not in self._reserved:
             self._reserved.add(queue.name)
             if self._keep(gang, entry.shape, excluded):

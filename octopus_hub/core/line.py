@@ -64,6 +64,7 @@ class Line:
     policy: Policy = FIFO
     lanes: dict[Hashable, list[Entry]] = field(default_factory=dict)
     fault: str = ""
+    failed: dict[Hashable, tuple[int, str]] = field(default_factory=dict)  # lane -> (room, its first gang)
     _where: dict[str, tuple[Hashable, Rank]] = field(default_factory=dict)
 
     @staticmethod
@@ -102,6 +103,7 @@ class Line:
         del entries[at]
         if not entries:
             del self.lanes[lane]
+            self.failed.pop(lane, None)
 
     def review(self, moment: Moment) -> None:
         """Take the ranks anew, where they depend on time, at a new tick."""
@@ -148,12 +150,20 @@ def _rank_of(entry: Entry) -> Rank:
 class Walk:
     """One pass over a line, the best first; lanes are closed as they fail."""
 
-    __slots__ = ("_closed", "_heap", "_lanes", "_uses", "line")
+    __slots__ = ("_closed", "_heap", "_lanes", "_names", "_uses", "line")
 
-    def __init__(self, line: Line, uses: dict[str, float] | None) -> None:
+    def __init__(self, line: Line, uses: dict[str, float] | None, room: int | None = None) -> None:
+        """Begin a pass; lanes whose first gang found no room when there was as much as now are left out."""
         self.line = line
         self._uses = uses
-        self._lanes = list(line.lanes.values())
+        failed = line.failed if room is not None else None
+        if failed:
+            left = [(name, lane) for name, lane in line.lanes.items() if failed.get(name) != (room, lane[0].gang.uid)]
+            self._names = [name for name, _ in left]
+            self._lanes = [lane for _, lane in left]
+        else:
+            self._names = list(line.lanes)
+            self._lanes = list(line.lanes.values())
         self._closed: list[tuple[Head, Reason]] = []
         self._heap = [self._head(at, 0) for at in range(len(self._lanes))]
         heapify(self._heap)
@@ -186,6 +196,13 @@ class Walk:
     def close(self, reason: Reason) -> None:
         """Leave out the rest of the next gang's lane, for a reason."""
         self._closed.append((heappop(self._heap), reason))
+
+    def fail(self, reason: Reason, room: int) -> None:
+        """Close the next gang's lane, and remember that it found nothing in this much room."""
+        head = self._heap[0]
+        if not head.at:
+            self.line.failed[self._names[head.lane]] = (room, self._lanes[head.lane][0].gang.uid)
+        self.close(reason)
 
     def reasons(self) -> dict[str, Reason]:
         """Return why gangs of closed lanes were left out."""

@@ -69,7 +69,7 @@ class Memo:
 
     def follow(self, snapshot: Snapshot, waiting: Sequence[Waiting], now: float) -> None:
         """Take over another moment."""
-        self.plan = None
+        last, self.plan = self.plan, None
         self.now = now
         self._moments.clear()
         before, self.snapshot = self.snapshot, snapshot
@@ -87,8 +87,13 @@ class Memo:
         if not _same(snapshot.queues, before.queues):
             self._follow_queues(snapshot.queues)
         self._follow_waiting(waiting if isinstance(waiting, list) else list(waiting), known)
+        if last is not None and not _carried_out(last, snapshot):
+            self.trial.freed += 1
         for line in self.lines.values():
-            line.review(self.moment(line.queue))
+            moment = self.moment(line.queue)
+            if line.tick != moment.tick or line.policy.by_use:
+                line.failed.clear()
+            line.review(moment)
 
     def moment(self, queue: Queue | None) -> Moment:
         """Return what the queue's policy may look at."""
@@ -172,6 +177,8 @@ class Memo:
             started, ended = difference(self.running, running)
         else:
             started, ended = delta.started, delta.ended
+        if ended:
+            self.trial.freed += 1
         for uid in ended:
             if (gone := self.running.get(uid)) is not None:
                 self._leave_herd(gone)
@@ -185,6 +192,7 @@ class Memo:
             herd.put(each, self.snapshot.queues.get(each.gang.queue))
             if each.leaving:
                 self.leaving[each.gang.uid] = each
+                self.trial.freed += not each.claimed_by  # it will make room for whoever waits
         self.running = running
 
     def _leave_herd(self, running: Running) -> None:
@@ -203,6 +211,8 @@ class Memo:
             joined = tuple(gang for gang in waiting if id(gang) not in old)
             left = tuple(gang for gang in before if id(gang) not in new)
         for gang in left:
+            if gang.uid not in self.running:
+                self.trial.freed += 1  # it wants the room no more that may have been kept for it
             del self._known[gang.uid]
             self._avoiding.pop(gang.uid, None)
             line = self.lines[gang.queue]
@@ -220,6 +230,14 @@ class Memo:
         if line is None:
             line = self.lines[gang.queue] = Line.of(queue)
         line.put(gang, self.shape(gang), self.moment(queue))
+
+
+def _carried_out(plan: Plan, snapshot: Snapshot) -> bool:
+    """Say whether the decisions of a plan are to be seen: else what they would take is free."""
+    running = snapshot.running
+    return all(admission.uid in running for admission in plan.admissions) and all(
+        (victim := running.get(eviction.uid)) is not None and victim.leaving for eviction in plan.evictions
+    )
 
 
 def _same(one: object, other: object) -> bool:

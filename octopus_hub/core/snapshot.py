@@ -336,6 +336,7 @@ class Trial:
         self.kept: dict[int, list[int]] = {}
         self.kept_for: list[Waiting] = []
         self.holders = dict(snapshot.usage.holders)
+        self.freed = 0  # how often something came free, over the snapshots
         self.quotas: Quotas | None = None  # counts instead of the trial where a cycle has set it
         self._journal: list[_Entry] = []
         self._queue_used: dict[str, dict[str, int]] = {}
@@ -406,12 +407,17 @@ class Trial:
     def _hold(self, name: str, amounts: Amounts | None) -> None:
         at = self.cluster.index.get(name)
         if at is None:  # a node that is gone holds nothing that could be given
+            self.freed += 1
             return
-        capacity = self.cluster.capacity[at]
-        if amounts is None:
-            self.free[at][:] = capacity
-        else:
-            self.free[at][:] = [a - b for a, b in zip(capacity, self.cluster.vector(amounts), strict=True)]
+        free = self.cluster.capacity[at]
+        if amounts is not None:
+            free = [a - b for a, b in zip(free, self.cluster.vector(amounts), strict=True)]
+        known = self.free[at]
+        for before, after in zip(known, free, strict=True):
+            if after > before:
+                self.freed += 1
+                break
+        known[:] = free
         self.changes.append(at)
 
     def slots(self, need: Need, selector: Selector, excluded: frozenset[int] = frozenset()) -> Slots:
