@@ -53,9 +53,9 @@ def _setups(arguments: Namespace) -> list[Setup]:
     policies = _list(arguments.policy, "--policy")
     sizes = [_size(word) for word in _list(arguments.gpus, "--gpus")] if arguments.gpus else [0]
     shares = [_share(word) for word in _list(arguments.checkpointing, "--checkpointing")]
-    nodes = _nodes(arguments) if not arguments.gpus or arguments.nodes else ()
     if arguments.gpus and arguments.nodes:
         raise InvalidSpec("the pool is made of --gpus or of --nodes; give one of them")
+    nodes = () if arguments.gpus else _nodes(arguments)
     found = [
         Setup(
             gpus=gpus,
@@ -100,9 +100,7 @@ def _nodes(arguments: Namespace) -> tuple[NodeView, ...]:
 def _trace(arguments: Namespace, setup: Setup) -> Trace:
     if arguments.generate:
         load = generate.parse_load(arguments.generate)
-        if not (load.gpus or setup.gpus):
-            raise InvalidSpec("a load is a share of a pool: name its size with --gpus, or gpus=N in --generate")
-        trace = generate.generate(load, arguments.seed, setup.gpus)
+        trace = generate.generate(load, arguments.seed, setup.size)
     elif arguments.history is not None:
         since = time.time() - _age(arguments.since) if arguments.since else 0.0
         if arguments.history:

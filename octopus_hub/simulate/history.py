@@ -34,7 +34,7 @@ def parse(records: Iterable[Record], *, since: float = 0.0, first: int | None = 
         attempts.setdefault(record.uid, []).append(record)
     problems, shapes = Problems(), _Shapes()
     trace = collect(_jobs(attempts, problems, shapes, since), problems, first=first, strict=strict)
-    return noted(trace, (shapes.going_on, "that had not ended are left out", "TaskSet"))
+    return noted(trace, (shapes.going_on, "left out, because not ended", "TaskSet"))
 
 
 def read(folder: Path, *, since: float = 0.0, first: int | None = None, strict: bool = False) -> Trace:

@@ -80,13 +80,13 @@ def collect(jobs: Iterable[Job], problems: Problems, *, first: int | None, stric
         raise InvalidSpec(f"{_rows(len(problems))} can't be true; without --strict they are left out", problems.told())
     early = [later.uid for job, later in pairwise(found) if later.submitted < job.submitted]
     trace = Trace(tuple(islice(ordered, first)), len(problems), tuple(problems.told()))
-    where = f", the first in line {int(early[0])}" if early and early[0].isdigit() else ""
-    return noted(trace, (len(early), f"submitted before the one above{where}: taken in the order of submission", "row"))
+    where = f" (the first is line {int(early[0])})" if early and early[0].isdigit() else ""
+    return noted(trace, (len(early), f"put into the order of submission{where}", "row"))
 
 
 def noted(trace: Trace, *notes: tuple[int, str, str]) -> Trace:
     """Return the trace with notes of how many of what are not simulated as they stand; none of nothing."""
-    told = [f"{count} {what}{'' if count == 1 else 's'} {words}" for count, words, what in notes if count]
+    told = [f"{words}: {count} {what}{'' if count == 1 else 's'}" for count, words, what in notes if count]
     return replace(trace, notes=(*trace.notes, *told))
 
 

@@ -53,8 +53,8 @@ def parse(lines: Iterable[str], *, first: int | None = None, strict: bool = Fals
     trace = collect(jobs, problems, first=first, strict=strict)
     return noted(
         trace,
-        (pods.never, "that were never scheduled are left out", "pod"),
-        (pods.shares, "that share a GPU get the whole of it", "pod"),
+        (pods.never, "left out, because never scheduled", "pod"),
+        (pods.shares, "given a whole GPU instead of a share", "pod"),
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 STROKES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3)))
+MINUTE = 1 / 60  # hours
 MOST_CLUSTERS = 7  # told apart; the rest is one colour
 SIZE_WORDS = {"1": "1 GPU", "2-4": "2 to 4 GPUs", "8": "5 to 8 GPUs", ">8": "more than 8 GPUs"}
 _STYLE: dict[str, Any] = {
@@ -30,6 +31,8 @@ _STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.xmargin": 0.0,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
@@ -118,7 +121,6 @@ def _use(results: Sequence[Result], names: Sequence[str]) -> Figure:
         axes.plot(_days(each.series), [100 * used for used in each.series.used], label=name, **_line(at))
     axes.set(title="GPUs held over time", xlabel="days since the first submission", ylabel="share of all GPUs (%)")
     axes.set_ylim(0, 102)
-    axes.set_xlim(left=0)
     _legend(figure, axes)
     return figure
 
@@ -128,15 +130,19 @@ def _waits(results: Sequence[Result], names: Sequence[str]) -> Figure:
     figure = _figure(9, 3.1 * ((len(classes) + 1) // 2) + 0.4)
     axes = None
     steps = [100 * step / STEPS for step in range(STEPS + 1)]
+    longest = max((waits[-1] for each in results for waits in each.series.waits.values()), default=0.0)
     for place, name in enumerate(classes):
         axes = figure.add_subplot((len(classes) + 1) // 2, min(2, len(classes)), place + 1)
         for at, each in enumerate(results):
             if name in each.series.waits:
-                waits = [max(wait, 1 / 60) for wait in each.series.waits[name]]
-                axes.plot(waits, steps, label=names[at], **_line(at))
+                waits = each.series.waits[name]
+                soon = max(0, sum(wait <= MINUTE for wait in waits) - 1)  # from here on they can be told apart
+                axes.plot([max(wait, MINUTE) for wait in waits[soon:]], steps[soon:], label=names[at], **_line(at))
         axes.set_xscale("log")
-        axes.set_xlim(left=1 / 60)
-        axes.set_xticks([1 / 60, 1, 24, 24 * 7, 24 * 28], ["≤ 1 min", "1 h", "1 day", "1 week", "4 weeks"])
+        axes.set_xlim(MINUTE, max(28 * 24.0, longest))
+        axes.set_xticks(
+            [MINUTE, 10 * MINUTE, 1, 24, 24 * 7, 24 * 28], ["≤ 1 min", "10 min", "1 h", "1 d", "7 d", "28 d"]
+        )
         axes.minorticks_off()
         axes.set_ylim(0, 101)
         axes.set(title=f"Jobs with {SIZE_WORDS[name]}", xlabel="wait", ylabel="waited at most so long (%)")
@@ -161,11 +167,15 @@ def _shares(results: Sequence[Result], names: Sequence[str]) -> Figure:
         parts = [[100 * used for used in layer] for layer in (*layers, rest)]
         words = [*largest, "others"] if len(totals) > len(largest) else largest
         axes.stackplot(
-            _days(each.series), *parts[: len(words)], labels=words, colors=(*COLOURS[:6], "#F0E442", "#999999"), lw=0
+            _days(each.series),
+            *parts[: len(words)],
+            labels=words,
+            colors=(*COLOURS[:6], "#F0E442", "#999999"),
+            lw=0.3,
+            edgecolor="white",
         )
         axes.set(title=f"GPUs held by virtual cluster: {names[at]}", ylabel="share of all GPUs (%)")
         axes.set_ylim(0, 102)
-        axes.set_xlim(left=0)
     if axes is not None:
         axes.set_xlabel("days since the first submission")
         _legend(figure, axes)

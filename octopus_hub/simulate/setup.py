@@ -63,8 +63,15 @@ class Setup:
     windows: tuple[Window, ...] = ()
     half_life_seconds: float = 7 * 86400.0
 
+    @property
+    def size(self) -> int:
+        """Devices of the pool."""
+        return sum(sum(node.capacity.devices.values()) for node in self.nodes) if self.nodes else self.gpus
+
     def check(self) -> None:
         """Raise InvalidSpec for what can't be simulated."""
+        if self.nodes and not self.size:
+            raise InvalidSpec("none of these nodes has a device")
         if not self.nodes and (self.gpus < self.node_gpus or self.gpus % self.node_gpus):
             raise InvalidSpec(f"{self.gpus} GPUs are no whole nodes; give a multiple of {self.node_gpus}")
         if not 0 <= self.checkpointing <= 1:
