@@ -15,7 +15,7 @@ from octopus_hub.core.actions import Member
 from octopus_hub.model.errors import Unavailable
 from octopus_hub.model.task import Address
 from octopus_hub.model.taskset import Role, TaskSet
-from octopus_hub.model.template import Placeholder, parse
+from octopus_hub.model.template import DISTRIBUTED, ELASTIC, Placeholder, parse
 
 Identity = tuple[str, int]
 MAIN_PORT = "main"
@@ -54,6 +54,11 @@ class Gang:
                 local_ranks[role.name, index] = local_sizes.get(node, 0)
                 local_sizes[node] = local_sizes.get(node, 0) + 1
         return cls(taskset, roles, first_rank, world_size, addresses, nodes, local_ranks, local_sizes)
+
+    @property
+    def elastic(self) -> bool:
+        """Some role may have another number of tasks in another attempt."""
+        return any(role.elastic for role in self.roles)
 
     def size(self, role: Role) -> int:
         """Return how many tasks the attempt has of a role."""
@@ -125,7 +130,7 @@ def render(text: str, gang: Gang, member: Member) -> str | None:
         if isinstance(part, str):
             filled.append(part)
         elif part.name == "when":
-            if gang.world_size <= 1:
+            if not CONDITIONS[part.args[0]](gang):
                 return None
         else:
             filled.append(_text(part, gang, member))
@@ -156,12 +161,40 @@ def _identity(member: Member) -> Identity:
     return member.role, member.index
 
 
+def _processes(gang: Gang, role: Role) -> int:
+    return max(1, sum(gang.taskset.each(role).devices.values()))
+
+
+def _slots(gang: Gang, names: str) -> list[str]:
+    found: dict[str, int] = {}
+    for role in gang.chosen(names):
+        for index in range(gang.size(role)):
+            host = gang.address((role.name, index)).host
+            found[host] = found.get(host, 0) + _processes(gang, role)
+    return [f"{host}:{count}" for host, count in found.items()]
+
+
+def _sizes(gang: Gang) -> str:
+    least = sum(role.count for role in gang.roles)
+    return f"{least}:{gang.world_size}" if gang.elastic else str(gang.world_size)
+
+
+# What {when:...} asks of the gang.
+CONDITIONS: dict[str, Callable[[Gang], bool]] = {
+    DISTRIBUTED: lambda gang: gang.world_size > 1,
+    ELASTIC: lambda gang: gang.elastic,
+}
+
 # Values of the whole gang.
 COLLECTIVE: dict[str, Callable[[Gang, tuple[str, ...]], Any]] = {
     "taskset": lambda gang, args: gang.taskset.name,
     "namespace": lambda gang, args: gang.taskset.metadata.namespace,
     "gang_attempt": lambda gang, args: gang.taskset.status.attempt,
     "world_size": lambda gang, args: gang.world_size,
+    "sizes": lambda gang, args: _sizes(gang),
+    "processes": lambda gang, args: sum(_processes(gang, role) * gang.size(role) for role in gang.chosen(args[0])),
+    "processes.least": lambda gang, args: sum(_processes(gang, role) * role.count for role in gang.chosen(args[0])),
+    "slots": lambda gang, args: _slots(gang, args[0]),
     "seed": lambda gang, args: "" if gang.taskset.spec.seed is None else gang.taskset.spec.seed,
     "master.host": lambda gang, args: gang.address(gang.master()).host,
     "master.port": lambda gang, args: gang.port(gang.master(), *args),
@@ -180,7 +213,7 @@ VALUES: dict[str, Callable[[Gang, Member, tuple[str, ...]], Any]] = {
     "rank": lambda gang, member, args: gang.rank(_identity(member)),
     "local_rank": lambda gang, member, args: gang.local_ranks[_identity(member)],
     "local_world_size": lambda gang, member, args: gang.local_sizes[gang.node(_identity(member))],
-    "device_count": lambda gang, member, args: max(1, sum(_role(gang, member).resources.devices.values())),
+    "device_count": lambda gang, member, args: _processes(gang, _role(gang, member)),
     "node": lambda gang, member, args: gang.node(_identity(member)),
     "hostname": lambda gang, member, args: f"{gang.taskset.name}-{member.role}-{member.index}",
     "host": lambda gang, member, args: gang.address(_identity(member)).host,

@@ -15,7 +15,8 @@ from functools import lru_cache
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)((?::[^{}]*)?)\}")
 _OPENING = re.compile(r"\{(?=[A-Za-z_])")
 
-DISTRIBUTED = "distributed"
+DISTRIBUTED, ELASTIC = "distributed", "elastic"
+CONDITIONS = (DISTRIBUTED, ELASTIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ def _placeholder(name: str, args: tuple[str, ...]) -> Placeholder:
     if not known.least <= len(args) <= known.most or not all(args):
         wanted = str(known.least) if known.least == known.most else f"{known.least} to {known.most}"
         raise TemplateError(f"{{{':'.join((name, *args))}}} needs {wanted} arguments after the name, not {len(args)}")
-    if name == "when" and args[0] != DISTRIBUTED:
-        raise TemplateError(f"unknown condition {args[0]!r}; known is {DISTRIBUTED}")
+    if name == "when" and args[0] not in CONDITIONS:
+        raise TemplateError(f"unknown condition {args[0]!r}; known are {', '.join(CONDITIONS)}")
     return Placeholder(name, args)
 
 
@@ -102,6 +103,7 @@ NAMES: dict[str, Name] = {
     "replicas": Name("number of tasks of the task's role"),
     "rank": Name("rank of the task within the gang, from 0"),
     "world_size": Name("number of tasks of the gang"),
+    "sizes": Name("least and present number of tasks, 2:5; of a gang without elastic roles just 5"),
     "local_rank": Name("how many tasks of lower rank share the task's node"),
     "local_world_size": Name("number of tasks of the gang on the task's node"),
     "device_count": Name("devices of the task, of all types; at least 1"),
@@ -113,6 +115,9 @@ NAMES: dict[str, Name] = {
     "master.host": Name("address of rank 0"),
     "master.port": Name("a port of rank 0; without a name: main", most=1, port_at=0),
     "count": Name("number of tasks of these roles", least=1, most=1, roles_at=0),
+    "processes": Name("one for each device of the tasks of these roles, at least one for each task", 1, 1, roles_at=0),
+    "processes.least": Name("the same when elastic roles have their minimum", 1, 1, roles_at=0),
+    "slots": Name("host:processes of each host of these roles, with commas", least=1, most=1, roles_at=0),
     "hosts": Name("host:port of each task of these roles, with commas", least=2, most=2, roles_at=0, port_at=1),
     "cluster": Name(
         "JSON object: role -> list of host:port, for those of these roles that exist",
@@ -121,6 +126,11 @@ NAMES: dict[str, Name] = {
         roles_at=0,
         port_at=1,
     ),
-    "when": Name("nothing; but the variable is set only if there is more than one task", least=1, most=1),
+    "when": Name(
+        "nothing; but the variable is set only if there is more than one task (distributed), or a role may have "
+        "different numbers of tasks (elastic)",
+        least=1,
+        most=1,
+    ),
     "open": Name("an opening brace"),
 }

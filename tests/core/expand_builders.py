@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,10 +12,10 @@ from octopus_hub.core.expand import expand, port_names
 from octopus_hub.model.descriptor import Descriptors, FrameworkDescriptor, RoleWiring
 from octopus_hub.model.status import Span, Status
 from octopus_hub.model.task import Address, TaskSpec
-from octopus_hub.model.taskset import Metadata, Resolved, Role, Spec, TaskSet
+from octopus_hub.model.taskset import ElasticReplicas, Metadata, Resolved, Role, Spec, TaskSet
 
 
-def role(name: str, replicas: int = 1, **fields: Any) -> Role:
+def role(name: str, replicas: int | ElasticReplicas = 1, **fields: Any) -> Role:
     """Return a role that runs something."""
     return Role(name, replicas=replicas, **{"command": ["run", name], **fields})
 
@@ -26,14 +26,25 @@ def framework(env: dict[str, str] | None = None, **fields: Any) -> Descriptors:
     return Descriptors(framework=FrameworkDescriptor(**{"name": "test", "roles": roles, **fields}))
 
 
-def placed(roles: Sequence[Role], descriptors: Descriptors | None = None, *, per_node: int = 2, **spec: Any) -> TaskSet:
-    """Return a TaskSet in its first gang attempt; ``per_node`` tasks of a role share a node (``n0``, ``n1``, ...)."""
+def placed(
+    roles: Sequence[Role],
+    descriptors: Descriptors | None = None,
+    *,
+    per_node: int = 2,
+    sizes: Mapping[str, int] | None = None,
+    **spec: Any,
+) -> TaskSet:
+    """Return a TaskSet in its first gang attempt; ``per_node`` tasks of a role share a node (``n0``, ``n1``, ...).
+
+    ``sizes`` gives elastic roles another size than their minimum.
+    """
+    counts = {each.name: (sizes or {}).get(each.name, each.count) for each in roles}
     placement = {
-        each.name: [
-            Span(node=f"n{first // per_node}", first=first, count=min(per_node, each.count - first))
-            for first in range(0, each.count, per_node)
+        name: [
+            Span(node=f"n{first // per_node}", first=first, count=min(per_node, count - first))
+            for first in range(0, count, per_node)
         ]
-        for each in roles
+        for name, count in counts.items()
     }
     return TaskSet(
         metadata=Metadata(name="job", namespace="ada", uid="u1", owner="ada"),
@@ -47,7 +58,7 @@ def addresses(taskset: TaskSet) -> dict[tuple[str, int], Address]:
     """Return an address for every member; ports count up from 21000 by role, 20 for each task."""
     found = {}
     for place, (name, ports) in enumerate(port_names(taskset).items()):
-        for index in range(taskset.role(name).count):
+        for index in range(taskset.size(taskset.role(name))):
             first = 21000 + 1000 * place + 20 * index
             found[name, index] = Address(host="127.0.0.1", ports={port: first + at for at, port in enumerate(ports)})
     return found
@@ -55,7 +66,7 @@ def addresses(taskset: TaskSet) -> dict[tuple[str, int], Address]:
 
 def rendered(taskset: TaskSet, attempt: int = 1) -> dict[str, TaskSpec]:
     """Return every task of the gang as ``role-index`` -> task."""
-    members = [Member(each.name, index, attempt) for each in taskset.spec.roles for index in range(each.count)]
+    members = [Member(each.name, index, attempt) for each in taskset.spec.roles for index in range(taskset.size(each))]
     return {f"{task.role}-{task.index}": task for task in expand(taskset, members, addresses(taskset))}
 
 

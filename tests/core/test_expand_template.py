@@ -8,7 +8,7 @@ import pytest
 
 from octopus_hub.core.actions import Member
 from octopus_hub.core.template import COLLECTIVE, VALUES, Gang, render
-from octopus_hub.model.taskset import TaskSet
+from octopus_hub.model.taskset import ElasticReplicas, TaskSet
 from octopus_hub.model.template import NAMES, Placeholder, TemplateError, parse
 from tests.core.expand_builders import addresses, framework, placed, role
 
@@ -40,10 +40,27 @@ def gang(**spec: object) -> Gang:
         ("{open}rank} { rank } {}", "{rank} { rank } {}"),
         ("{seed}", "7"),
         ("{when:distributed}x", "x"),
+        ("{sizes}", "5"),
+        ("{processes:worker} {processes:*} {processes.least:worker}", "9 11 9"),
+        ("{slots:worker} {slots:ps,worker} {slots:chief}", "127.0.0.1:9 127.0.0.1:11 "),
     ],
 )
 def test_values(text: str, value: str) -> None:
     assert render(text, gang(seed=7), Member("worker", 2, 4)) == value
+
+
+def test_an_elastic_gang_says_what_it_has_and_what_it_needs_at_least() -> None:
+    roles = [role("ps"), role("worker", ElasticReplicas(min=2, max=8), devices={"gpu": 2})]
+    taskset = placed(roles, sizes={"worker": 5})
+    elastic = Gang.of(taskset, addresses(taskset))
+
+    def text(template: str) -> str | None:
+        return render(template, elastic, Member("worker", 4, 1))
+
+    assert text("{sizes} {world_size} {replicas} {count:worker}") == "3:6 6 5 5"
+    assert text("{processes:worker} {processes.least:worker} {slots:worker}") == "10 4 127.0.0.1:10"
+    assert text("{when:elastic}x") == "x" and render("{when:elastic}x", gang(), Member("worker", 0, 1)) is None
+    assert text("{rank}") == "5", "ps 0 is rank 0"
 
 
 def test_hosts_of_all_are_in_rank_order() -> None:
@@ -111,7 +128,7 @@ def test_lists_are_joined_once_for_the_whole_gang() -> None:
         ("{json:}", "needs a placeholder|unknown placeholder"),
         ("{json:json:rank}", "needs a placeholder"),
         ("{json:nothing}", "unknown placeholder"),
-        ("{when:alone}", "unknown condition 'alone'; known is distributed"),
+        ("{when:alone}", "unknown condition 'alone'; known are distributed, elastic"),
     ],
 )
 def test_what_is_refused(text: str, words: str) -> None:

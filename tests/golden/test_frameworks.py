@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from octopus_hub.core.expand import PEERS_FILE
-from octopus_hub.model.taskset import Role
+from octopus_hub.core.actions import Member
+from octopus_hub.core.expand import PEERS_FILE, expand
+from octopus_hub.model.task import Address
+from octopus_hub.model.taskset import ElasticReplicas, Role
 from octopus_hub.plugins.registry import Registry
-from tests.core.expand_builders import placed, rendered, role, with_resolved
+from tests.core.expand_builders import addresses, placed, rendered, role, with_resolved
 
 FOLDER = Path(__file__).parent / "frameworks"
 EXAMPLES = Path(__file__).parents[2] / "examples" / "plugins"
@@ -28,6 +31,12 @@ GANGS: dict[str, dict[str, list[Role]]] = {
         "workers": [role("worker", 3)],
         "master-worker": [role("worker", 2, devices={"gpu": 4}), role("master", devices={"gpu": 4})],
         "one": [role("worker")],
+        "elastic": [role("worker", ElasticReplicas(min=2, max=8), devices={"gpu": 2})],
+    },
+    "horovod": {
+        "launcher": [role("launcher"), role("worker", 3, devices={"gpu": 2})],
+        "elastic": [role("launcher"), role("worker", ElasticReplicas(min=2, max=8), devices={"gpu": 2})],
+        "workers": [role("worker", 2)],
     },
     "tensorflow": {
         "workers": [role("worker", 3)],
@@ -45,7 +54,7 @@ def wiring(framework: str) -> dict[str, Any]:
     registry = Registry.load([EXAMPLES] if framework == "jax" else [])
     found: dict[str, Any] = {}
     for name, roles in GANGS[framework].items():
-        taskset = placed(roles, framework=framework)
+        taskset = placed(roles, framework=framework, sizes={"worker": 3} if name == "elastic" else {})
         tasks = rendered(with_resolved(taskset, descriptors=registry.resolve(taskset)))
         found[name] = {
             key: {
@@ -90,3 +99,18 @@ def test_pytorch_agrees_with_itself() -> None:
         (first,) = [task for task in tasks.values() if task["env"]["RANK"] == "0"]
         assert {env["MASTER_PORT"] for env in envs} == {str(first["ports"]["main"])}
         assert all(env["PET_MASTER_PORT"] == env["MASTER_PORT"] for env in envs)
+
+
+def test_horovods_script_names_each_host_once_with_all_its_slots() -> None:
+    taskset = placed(GANGS["horovod"]["elastic"], framework="horovod", sizes={"worker": 3})
+    taskset = with_resolved(taskset, descriptors=Registry.load().resolve(taskset))
+    members = [Member("launcher", 0, 1)]
+    found = {
+        key: Address(host=f"10.0.0.{key[1] // 2 + 1}", ports=address.ports)
+        for key, address in addresses(taskset).items()
+    }
+    (launcher,) = expand(taskset, members, found)
+    script = launcher.files[launcher.env["HOROVOD_DISCOVERY"]]
+    done = subprocess.run(["sh"], input=script, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["10.0.0.1:4", "10.0.0.2:2"]
+    assert (launcher.env["HOROVOD_MIN_NP"], launcher.env["HOROVOD_MAX_NP"]) == ("4", "6")

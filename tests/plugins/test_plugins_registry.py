@@ -46,7 +46,7 @@ def refused(folder: Path, **fields: Any) -> list[str]:
 
 def test_what_is_packaged() -> None:
     registry = Registry.load()
-    assert sorted(registry.frameworks) == ["paddle", "pytorch", "script", "tensorflow"]
+    assert sorted(registry.frameworks) == ["horovod", "paddle", "pytorch", "script", "tensorflow"]
     assert sorted(registry.devices) == ["gpu", "virtual"]
     assert sorted(registry.storage) == ["folder", "scratch"]
     assert registry.hooks == {}
@@ -78,7 +78,7 @@ def test_packaged_files_are_part_of_the_package(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "4\n"
+    assert done.stdout == "5\n"
 
 
 def test_resolve_gives_content_and_digests() -> None:
@@ -120,11 +120,11 @@ def test_a_digest_is_of_the_content() -> None:
         (
             taskset(worker(), framework="pytroch"),
             "spec.framework: unknown framework 'pytroch'; did you mean pytorch? "
-            "(known are paddle, pytorch, script, tensorflow)",
+            "(known are horovod, paddle, pytorch, script, tensorflow)",
         ),
         (
             taskset(worker(), framework="mxnet9"),
-            "spec.framework: unknown framework 'mxnet9'; known are paddle, pytorch, script, tensorflow",
+            "spec.framework: unknown framework 'mxnet9'; known are horovod, paddle, pytorch, script, tensorflow",
         ),
         (
             taskset(worker("ps"), worker("wroker"), framework="tensorflow"),
