@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from octopus_hub.client.sync import Client
     from octopus_hub.client.tasklog import checkpoint, log
     from octopus_hub.model.errors import OctopusError
+    from octopus_hub.model.placing import GangPlacement, PlacementPreferences, SkuChoice, SpreadOver, Topology
     from octopus_hub.model.taskset import (
         After,
         Completion,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         Idle,
         Input,
         Lifetime,
-        PlacementPreferences,
         Port,
         PreemptionSpec,
         Resources,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         RoleEvent,
         RunSpec,
         TaskSet,
-        Topology,
         Volume,
     )
 
@@ -44,6 +43,7 @@ __all__ = [
     "Completion",
     "ElasticReplicas",
     "Gang",
+    "GangPlacement",
     "Idle",
     "Input",
     "Job",
@@ -57,6 +57,8 @@ __all__ = [
     "Role",
     "RoleEvent",
     "RunSpec",
+    "SkuChoice",
+    "SpreadOver",
     "TaskSet",
     "TaskSetFailed",
     "Topology",
@@ -69,6 +71,7 @@ __all__ = [
     "submit",
 ]
 
+_PLACING = "octopus_hub.model.placing"
 _HOMES = {
     "Client": "octopus_hub.client.sync",
     "Job": "octopus_hub.client.job",
@@ -77,6 +80,7 @@ _HOMES = {
     "WaitTimeout": "octopus_hub.client.failures",
     "checkpoint": "octopus_hub.client.tasklog",
     "log": "octopus_hub.client.tasklog",
+    **dict.fromkeys(("GangPlacement", "PlacementPreferences", "SkuChoice", "SpreadOver", "Topology"), _PLACING),
     "run": "octopus_hub.client.job",
     "submit": "octopus_hub.client.job",
 }

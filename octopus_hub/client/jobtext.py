@@ -88,8 +88,7 @@ def last_try(status: Status) -> str:
 def role_table(taskset: TaskSet) -> str:
     """Return the roles of a TaskSet that has no tasks yet."""
     rows = [
-        (role.name, tasks_of(taskset, role), amounts(role.resources.amounts()), _command(role))
-        for role in taskset.spec.roles
+        (role.name, tasks_of(taskset, role), amounts(taskset.each(role)), _command(role)) for role in taskset.spec.roles
     ]
     return columns(("ROLE", "TASKS", "EACH NEEDS", "COMMAND"), rows, "  ")
 

@@ -20,6 +20,7 @@ from octopus_hub.control.ledger import Ledger, charge, load, rebuild, store
 from octopus_hub.control.metrics import Metrics
 from octopus_hub.control.waiting import as_waiting
 from octopus_hub.core import actions as act
+from octopus_hub.core.choices import choices_of
 from octopus_hub.core.expand import expand, port_names
 from octopus_hub.core.plan import Admission, Eviction, Resize
 from octopus_hub.core.preempted import asked_to_leave
@@ -145,6 +146,7 @@ class Apply:
             reason="Admitted",
             message="",
             placement={role: list(spans) for role, spans in admission.placement.items()},
+            choices={role: pick for role, pick in choices_of(admission.placement).items() if pick},
             queued_at=queued_at,
             admitted_at=now,
             timeline=[*taskset.status.timeline, TimelineEntry(phase=Phase.ADMITTED, at=now)][-50:],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from octopus_hub.core.choices import Placed
 from octopus_hub.core.draft import GRACE_SECONDS
 from octopus_hub.core.expand import needs
 from octopus_hub.core.preempted import last_checkpoint, resumes
@@ -79,7 +80,9 @@ def running_gang(
     )
     return Running(
         gang=gang,
-        placement={role: tuple(spans) for role, spans in (status.resize_to or status.placement).items()},
+        placement=Placed(
+            {role: tuple(spans) for role, spans in (status.resize_to or status.placement).items()}, status.choices
+        ),
         since=since,
         checkpoint_at=checkpoint,
         leaving=leaves(taskset),

@@ -49,7 +49,7 @@ def charge(ledger: Ledger, record: Record) -> Ledger:
     cpu = account.cpu_seconds
     memory = account.memory_byte_seconds
     for role in spec.roles:
-        each = role.resources.amounts().times(_size(role, record))
+        each = role.amounts(record.choices.get(role.name, 0)).times(_size(role, record))
         cpu += each.cpu_millis / 1000 * seconds
         memory += each.memory_bytes * seconds
         for name, count in each.devices.items():

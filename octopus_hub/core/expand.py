@@ -15,16 +15,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import msgspec
 
 from octopus_hub.core.actions import Member
 from octopus_hub.core.mounts import mounts
 from octopus_hub.core.notebook import notebook_command, notebook_files
-from octopus_hub.core.snapshot import RoleNeed
+from octopus_hub.core.snapshot import RoleNeed, Way
 from octopus_hub.core.template import MAIN_PORT, Gang, Identity, render
 from octopus_hub.model.descriptor import Descriptors, DeviceDescriptor, RoleWiring
 from octopus_hub.model.errors import InvalidSpec
+from octopus_hub.model.names import SKU_LABEL
+from octopus_hub.model.placing import Topology
 from octopus_hub.model.quantity import parse_memory
 from octopus_hub.model.task import Address, TaskSpec
 from octopus_hub.model.taskset import Role, TaskSet
@@ -39,19 +42,36 @@ def needs(taskset: TaskSet) -> tuple[RoleNeed, ...]:
         RoleNeed(
             role=role.name,
             count=role.count,
-            each=role.resources.amounts(),
-            node_selector=_selector(role),
-            topology=role.placement.topology.level if role.placement.topology else None,
-            topology_required=role.placement.topology is not None and role.placement.topology.mode == "required",
+            each=role.amounts(),
+            node_selector=_selector(role, 0),
             most=role.most if role.elastic else None,
+            tolerates=tuple(role.placement.tolerations),
+            choices=tuple(Way(role.amounts(at), _selector(role, at)) for at in range(1, len(role.placement.skus))),
+            near=role.placement.near,
+            spread=role.placement.spread.level if role.placement.spread else None,
+            spread_most=role.placement.spread.max_per_domain if role.placement.spread else None,
+            **_topology(role.placement.topology or taskset.spec.placement.topology),
         )
         for role in taskset.spec.roles
     )
 
 
-def _selector(role: Role) -> dict[str, str]:
-    sku = {"octopus-hub.io/sku": role.placement.sku} if role.placement.sku else {}
-    return {**role.placement.node_selector, **sku}
+class _Levels(TypedDict, total=False):
+    topology: str
+    wider: tuple[str, ...]
+    topology_required: bool
+
+
+def _topology(asked: Topology | None) -> _Levels:
+    if asked is None:
+        return {}
+    first, *wider = asked.levels
+    return {"topology": first, "wider": tuple(wider), "topology_required": asked.mode == "required"}
+
+
+def _selector(role: Role, choice: int) -> dict[str, str]:
+    skus = role.placement.skus
+    return {**role.placement.node_selector, **({SKU_LABEL: skus[choice].sku} if skus else {})}
 
 
 def port_names(taskset: TaskSet) -> dict[str, list[str]]:
@@ -128,7 +148,7 @@ def _shape(taskset: TaskSet, name: str) -> _Shape:
         working_dir=role.working_dir,
         image=resolved.images.get(name, ""),
         image_name=resolved.image_names.get(name, role.image or framework_image),
-        amounts=role.resources.amounts(),
+        amounts=taskset.each(role),
         shm_bytes=parse_memory(role.resources.shm),
         mounts=mounts(role, descriptors.storage, path),
         workspace=taskset.spec.workspace.digest,
@@ -217,6 +237,9 @@ def _octopus_environment(gang: Gang, member: Member) -> dict[str, str]:
         "OCTOPUS_PORT": str(gang.port(identity)),
         "OCTOPUS_PEERS": PEERS_FILE,  # the backend makes the path absolute
     }
+    role = taskset.role(member.role)
+    if role.elastic:
+        env |= {"OCTOPUS_MIN_REPLICAS": str(role.count), "OCTOPUS_MAX_REPLICAS": str(role.most)}
     if taskset.spec.seed is not None:
         env["OCTOPUS_SEED"] = str(taskset.spec.seed)
     return env

@@ -102,6 +102,22 @@ class Either:
 
 
 @dataclass(frozen=True, slots=True)
+class OrList:
+    """A single value, or a list of some."""
+
+    single: Shape
+    items: Items
+
+    def read(self, value: Any, path: str, problems: Problems) -> Any:
+        """See Shape."""
+        return (self.items if isinstance(value, list | tuple) else self.single).read(value, path, problems)
+
+    def schema(self, definitions: Schema) -> Schema:
+        """See Shape."""
+        return {"anyOf": [self.single.schema(definitions), self.items.schema(definitions)]}
+
+
+@dataclass(frozen=True, slots=True)
 class OrNull:
     """A value that may be null."""
 

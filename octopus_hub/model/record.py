@@ -98,6 +98,7 @@ class Record(ApiStruct, frozen=True, kw_only=True):
     finished_at: float | None = None
     timeline: list[TimelineEntry] = []
     tasks: list[TaskEnd] = []
+    choices: dict[str, int] = {}  # role -> which entry of its placement.sku it ran on; 0 is left out
     metrics: dict[str, float] = {}
     outputs: list[OutputFile] = []
     cells: dict[str, list[Cell]] = {}  # by task, in the order they ran; of notebook runs

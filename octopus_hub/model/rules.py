@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
+from octopus_hub.model import placing
 from octopus_hub.model import taskset as model
-from octopus_hub.model.fields import Dropped, Either, Fields, Items, More, OrNull, Shapes, Table
+from octopus_hub.model.fields import Dropped, Either, Fields, Items, More, OrList, OrNull, Shapes, Table
 from octopus_hub.model.names import MOST_TASKSET_NAME, REPLAY_OF, RESERVED_PREFIX
+from octopus_hub.model.placing_rules import device_models, entries, mapping, near
 from octopus_hub.model.problems import Problems
 from octopus_hub.model.quantity import cpu_text, memory_text, parse_cpu, parse_memory
 from octopus_hub.model.shapes import BAD, Amount, Choice, Free, Number, Text, Whole
@@ -41,6 +43,8 @@ SET_FOR_TASKS = frozenset(
         "RANK",
         "WORLD_SIZE",
         "REPLICAS",
+        "MIN_REPLICAS",
+        "MAX_REPLICAS",
         "HOST",
         "PORT",
         "PEERS",
@@ -98,6 +102,12 @@ _LABEL_KEY = Text(
 _LABEL_VALUE = Text(
     f"(?:{_LABEL_PART})?", "a label's value: letters, digits, -, _ and ., at most 63, or empty", loose=True
 )
+_SKU = Text(_LABEL_PART, "a device model: letters, digits, -, _ and ., at most 63", loose=True)
+_TAINT = Text(
+    rf"\*|(?:(?=[^=]{{1,253}}/){_DOMAIN}/)?{_LABEL_PART}(?:=(?:{_LABEL_PART})?)?",
+    "a taint: key, key=value, or * for every taint",
+    most=400,
+)
 _DIGEST = Text("sha256:[0-9a-f]{64}", "a digest: sha256: and 64 hexadecimal digits")
 _PATH_INSIDE = Text(_INSIDE, "a relative path that stays inside (no / at its start, no ..)", most=1024)
 _WORKING_DIR = Text(
@@ -117,14 +127,15 @@ _COUNT = Whole(1, MOST_TASKS)
 def _metadata(found: dict[str, Any], path: str, problems: Problems) -> None:
     """Labels under our own prefix are the service's, but for the one that replay sets."""
     for kind in ("labels", "annotations"):
-        for key in _mapping(found, kind):
+        for key in mapping(found, kind):
             if key.startswith(RESERVED_PREFIX) and key != REPLAY_OF:
                 problems.add(f"{path}.{kind}.{key}", f"keys under {RESERVED_PREFIX} are octopus-hub's own; use another")
 
 
 def _spec(found: dict[str, Any], path: str, problems: Problems) -> None:
-    roles = _entries(found, "roles")
+    roles = entries(found, "roles")
     _unique(roles, "name", f"{path}.roles", problems)
+    near(roles, f"{path}.roles", problems)
     mains = [at for at, role in roles if role.get("main") is True]
     for at in mains[1:]:
         problems.add(f"{path}.roles[{at}].main", f"only one role can be the main one, and roles[{mains[0]}] is already")
@@ -137,7 +148,7 @@ def _spec(found: dict[str, Any], path: str, problems: Problems) -> None:
     most = sum(most for _, most in bounds)
     if most > MOST_TASKS:
         problems.add(f"{path}.roles", f"ask for {most} tasks in all, at most {MOST_TASKS} are possible in one TaskSet")
-    least = _mapping(found, "gang").get("minAvailable", ALL)
+    least = mapping(found, "gang").get("minAvailable", ALL)
     if isinstance(least, int) and all(each for each, _ in bounds) and least != sum(each for each, _ in bounds):
         what = f"{least} is not all tasks; gangs start whole so far, so write {ALL} or leave it out"
         problems.add(f"{path}.gang.minAvailable", what)
@@ -145,8 +156,9 @@ def _spec(found: dict[str, Any], path: str, problems: Problems) -> None:
 
 def _role(found: dict[str, Any], path: str, problems: Problems) -> None:
     _completion(found, path, problems)
+    device_models(found, path, problems)
     for name, field in (("ports", "name"), ("volumes", "name"), ("events", "on")):
-        _unique(_entries(found, name), field, f"{path}.{name}", problems)
+        _unique(entries(found, name), field, f"{path}.{name}", problems)
     _mounts(found, path, problems)
     _environment(found, path, problems)
     command = found.get("command")
@@ -156,7 +168,7 @@ def _role(found: dict[str, Any], path: str, problems: Problems) -> None:
 
 def _mounts(found: dict[str, Any], path: str, problems: Problems) -> None:
     seen: dict[str, int] = {}
-    for at, volume in _entries(found, "volumes"):
+    for at, volume in entries(found, "volumes"):
         place = volume.get("mountPath")
         if isinstance(place, str):
             place = "/" + "/".join(part for part in place.split("/") if part not in ("", "."))
@@ -165,7 +177,7 @@ def _mounts(found: dict[str, Any], path: str, problems: Problems) -> None:
 
 
 def _environment(found: dict[str, Any], path: str, problems: Problems) -> None:
-    env, secrets = _mapping(found, "env"), _mapping(found, "secrets")
+    env, secrets = mapping(found, "env"), mapping(found, "secrets")
     for name in sorted(SET_FOR_TASKS.intersection([*env, *secrets])):
         field = "env" if name in env else "secrets"
         problems.add(f"{path}.{field}.{name}", "is set by octopus-hub for every task; use another name")
@@ -180,7 +192,7 @@ def _environment(found: dict[str, Any], path: str, problems: Problems) -> None:
 
 
 def _completion(found: dict[str, Any], path: str, problems: Problems) -> None:
-    completion = _mapping(found, "completion")
+    completion = mapping(found, "completion")
     least, failures = completion.get("minSucceeded"), completion.get("maxFailed", 0)
     count = _bounds(found)[0]
     if not count or BAD in (least, failures):
@@ -206,18 +218,6 @@ def _bounds(role: dict[str, Any]) -> tuple[int, int]:
     given = (replicas.get("min"), replicas.get("max")) if isinstance(replicas, dict) else (replicas, replicas)
     least, most = (each if isinstance(each, int) else 0 for each in given)
     return least, most
-
-
-def _mapping(found: dict[str, Any], name: str) -> dict[str, Any]:
-    value = found.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _entries(found: dict[str, Any], name: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return the readable entries of a list with their places."""
-    value = found.get(name)
-    entries = value if isinstance(value, list) else []
-    return [(at, each) for at, each in enumerate(entries) if isinstance(each, dict)]
 
 
 def _unique(entries: Iterable[tuple[int, dict[str, Any]]], field: str, path: str, problems: Problems) -> None:
@@ -353,9 +353,18 @@ MORE: dict[type, More] = {
     model.RoleEvent: More(
         shapes={"on": Choice(get_args(model.EventTrigger)), "do": Choice(get_args(model.EventAction))}
     ),
-    model.Topology: More(shapes={"level": _LABEL_KEY}),
-    model.PlacementPreferences: More(
-        shapes={"node_selector": Table(_LABEL_KEY, _LABEL_VALUE, 64), "sku": OrNull(_LABEL_VALUE)}
+    placing.Topology: More(shapes={"level": OrList(_LABEL_KEY, Items(_LABEL_KEY, 8, 1, "a list of labels"))}),
+    placing.SpreadOver: More(shapes={"level": _LABEL_KEY, "max_per_domain": OrNull(_COUNT)}),
+    placing.SkuChoice: More(shapes={"sku": _SKU, "devices": OrNull(Whole(1, MOST_DEVICES))}),
+    placing.PlacementPreferences: More(
+        shapes={
+            "node_selector": Table(_LABEL_KEY, _LABEL_VALUE, 64),
+            "sku": lambda shapes: OrNull(
+                OrList(_LABEL_VALUE, Items(Either(_SKU, shapes.of(placing.SkuChoice)), 8, 1, "a list of device models"))
+            ),
+            "tolerations": Items(_TAINT, 64, words="a list of taints"),
+            "near": OrNull(_ROLE_NAME),
+        }
     ),
 }
 

@@ -117,6 +117,7 @@ class Status(ApiStruct, frozen=True, kw_only=True):
     attempt: int = 0  # gang attempts started; 0 before the first
     roles: list[RoleStatus] = []
     placement: dict[str, list[Span]] = {}
+    choices: dict[str, int] = {}  # role -> which entry of its placement.sku it got at its last admission; 0 is left out
     resize_to: dict[str, list[Span]] = {}  # in Preempting: the place of the next attempt, which does not queue
     resized_at: float | None = None  # when the last resize was decided
     verdict: Verdict | None = None  # decided once, then frozen

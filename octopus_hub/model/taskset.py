@@ -15,6 +15,7 @@ from octopus_hub.model.amounts import Amounts, total
 from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.descriptor import Descriptors
 from octopus_hub.model.flat import FlatMeta, WrongArgument, known_fields, plain_value
+from octopus_hub.model.placing import GangPlacement, PlacementPreferences
 from octopus_hub.model.quantity import parse_cpu, parse_memory
 from octopus_hub.model.status import Status
 
@@ -85,21 +86,6 @@ class RoleEvent(ApiStruct, frozen=True, kw_only=True):
     do: EventAction  # what follows for the TaskSet
 
 
-class Topology(ApiStruct, frozen=True, kw_only=True):
-    """Packing by a node label level."""
-
-    level: str  # a node label: tasks go to nodes that share its value
-    mode: Literal["preferred", "required"] = "preferred"  # try, or wait until it can be so
-
-
-class PlacementPreferences(ApiStruct, frozen=True, kw_only=True):
-    """Where a role's tasks may run."""
-
-    node_selector: dict[str, str] = {}  # labels that a node must have
-    topology: Topology | None = None  # keep the role's tasks close together
-    sku: str | None = None  # device model, the node label octopus-hub.io/sku
-
-
 class ElasticReplicas(ApiStruct, frozen=True, kw_only=True):
     """Bounds of an elastic role: the gang starts with ``min`` tasks or more, and grows while there is room."""
 
@@ -136,6 +122,15 @@ class Role(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
     def count(self) -> int:
         """Tasks that it can't start without. How many a started attempt has: :meth:`TaskSet.size`."""
         return self.replicas if isinstance(self.replicas, int) else self.replicas.min
+
+    def amounts(self, choice: int = 0) -> Amounts:
+        """Return what each task asks for on the device model that stands at ``choice`` in ``placement.sku``."""
+        asked = self.resources.amounts()
+        skus = self.placement.skus
+        devices = skus[choice].devices if choice < len(skus) else None
+        if devices is None:
+            return asked
+        return msgspec.structs.replace(asked, devices=dict.fromkeys(asked.devices, devices))
 
     @property
     def most(self) -> int:
@@ -244,6 +239,7 @@ class Spec(ApiStruct, frozen=True, kw_only=True):
     after: list[After] = []  # TaskSets that must have ended before
     framework: str = "script"  # how tasks are wired to each other
     gang: Gang = Gang()  # how its members start together
+    placement: GangPlacement = GangPlacement()  # where they run, as a whole
     lifetime: Lifetime = Lifetime()  # how long it may live
     preemption: PreemptionSpec = PreemptionSpec()  # whether other work may take its place
     workspace: Workspace = Workspace()  # the files that tasks get
@@ -299,9 +295,13 @@ class TaskSet(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
             return role.replicas
         return sum(span.count for span in self.status.placement.get(role.name, ())) or role.replicas.min
 
+    def each(self, role: Role) -> Amounts:
+        """Return what each task of a role has; while it never had a place, what it prefers to have."""
+        return role.amounts(self.status.choices.get(role.name, 0))
+
     def amounts(self) -> Amounts:
         """Return what the whole gang has, or asks for while it has no place."""
-        return total(role.resources.amounts().times(self.size(role)) for role in self.spec.roles)
+        return total(self.each(role).times(self.size(role)) for role in self.spec.roles)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the wire form as plain data; paths become texts, numbers of other libraries plain numbers."""

@@ -75,6 +75,7 @@ def build(taskset: TaskSet, tasks: Sequence[Task], attempt: int, found: Captured
         timeline=taskset.status.timeline,
         started_at=min((task.started_at for task in tasks if task.started_at is not None), default=None),
         tasks=ends,
+        choices=taskset.status.choices,
         metrics=_metrics(taskset, tasks),
         outputs=found.outputs,
         cells=found.cells,

@@ -10,8 +10,9 @@ import pytest
 from octopus_hub.client import jobtext
 from octopus_hub.client.room import room, shortages
 from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.placing import PlacementPreferences
 from octopus_hub.model.status import Phase, QueuePlace
-from octopus_hub.model.taskset import PlacementPreferences, Role, TaskSet
+from octopus_hub.model.taskset import Role, TaskSet
 from tests.client.views import NOW, VIEWS, failed, hostile, nodes, queued, running, view
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -20,14 +20,13 @@ from octopus_hub.model.descriptor import (
     StorageDescriptor,
 )
 from octopus_hub.model.errors import InvalidSpec, Unavailable
+from octopus_hub.model.placing import GangPlacement, PlacementPreferences, SkuChoice, SpreadOver, Topology
 from octopus_hub.model.task import Mount
 from octopus_hub.model.taskset import (
     ElasticReplicas,
-    PlacementPreferences,
     Port,
     Role,
     RunSpec,
-    Topology,
     Volume,
     Workspace,
 )
@@ -55,6 +54,42 @@ def test_needs_one_entry_per_role() -> None:
     assert (shaped.count, shaped.each) == (2, Amounts(cpu_millis=2000, memory_bytes=1 << 30, devices={"gpu": 1}))
     assert shaped.node_selector == {"zone": "b", "octopus-hub.io/sku": "a100"}
     assert (shaped.topology, shaped.topology_required) == ("rack", True)
+
+
+def test_needs_of_placement() -> None:
+    workers = PlacementPreferences(
+        sku=["a100", SkuChoice(sku="v100", devices=2)],
+        tolerations=["course"],
+        spread=SpreadOver(level="rack", max_per_domain=2),
+    )
+    servers = PlacementPreferences(near="worker", topology=Topology(level="host"))
+    gang = GangPlacement(topology=Topology(level=["rack", "block"], mode="required"))
+    roles = [role("ps", placement=servers), role("worker", devices={"gpu": 1}, placement=workers)]
+    ps, worker = needs(placed(roles, placement=gang))
+    assert (ps.near, ps.topology, ps.wider, ps.topology_required) == ("worker", "host", (), False), (
+        "its own comes first"
+    )
+    assert (worker.topology, worker.wider, worker.topology_required) == ("rack", ("block",), True)
+    assert (worker.tolerates, worker.spread, worker.spread_most) == (("course",), "rack", 2)
+    assert worker.node_selector == {"octopus-hub.io/sku": "a100"} and worker.each.devices == {"gpu": 1}
+    (other,) = worker.choices
+    assert other.node_selector == {"octopus-hub.io/sku": "v100"} and other.each.devices == {"gpu": 2}
+
+
+def test_a_task_gets_the_devices_of_the_model_that_was_chosen() -> None:
+    wired = framework({"PROCESSES": "{device_count}"})
+    worker = role(
+        devices={"gpu": 1},
+        name="worker",
+        placement=PlacementPreferences(sku=["a100", SkuChoice(sku="v100", devices=2)]),
+    )
+    taskset = placed([worker], wired)
+    for choices, count in (({}, 1), ({"worker": 1}, 2)):
+        status = msgspec.structs.replace(taskset.status, choices=choices)
+        (spec,) = rendered(msgspec.structs.replace(taskset, status=status)).values()
+        assert spec.amounts.devices == {"gpu": count}
+        assert spec.env["PROCESSES"] == str(count)
+        assert msgspec.structs.replace(taskset, status=status).amounts().devices == {"gpu": count}
 
 
 def test_every_task_has_a_port_named_main() -> None:
@@ -289,3 +324,13 @@ def test_rendering_is_pure() -> None:
     tasks = rendered(taskset)
     tasks["ps-0"].env["X"] = "1"
     assert "X" not in rendered(taskset)["ps-0"].env
+
+
+def test_an_elastic_role_is_rendered_in_the_size_that_was_placed() -> None:
+    tasks = rendered(placed([role("worker", ElasticReplicas(min=2, max=8))], sizes={"worker": 5}))
+    assert len(tasks) == 5
+    for task in tasks.values():
+        bounds = (task.env["OCTOPUS_MIN_REPLICAS"], task.env["OCTOPUS_MAX_REPLICAS"])
+        assert (task.env["OCTOPUS_WORLD_SIZE"], task.env["OCTOPUS_REPLICAS"], *bounds) == ("5", "5", "2", "8")
+        assert len(json.loads(task.files[PEERS_FILE])["worker"]) == 5
+    assert "OCTOPUS_MIN_REPLICAS" not in rendered(placed([role("worker")]))["worker-0"].env

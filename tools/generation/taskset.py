@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from octopus_hub.model import amounts, descriptor, status, taskset
+from octopus_hub.model import amounts, descriptor, placing, status, taskset
 from tools.generation.fields import documented, summary
 from tools.generation.shapes import definitions, field_table
 
@@ -79,4 +79,4 @@ def undocumented() -> list[str]:
 
 
 def _class(name: str) -> Any:
-    return next(getattr(module, name) for module in (taskset, status, descriptor, amounts) if hasattr(module, name))
+    return next(getattr(module, name) for module in (taskset, placing, status, descriptor, amounts) if hasattr(module, name))

@@ -31,6 +31,7 @@ export interface Metadata {
   annotations?: { [key: string]: string }; // {}
   createdAt?: number; // 0.0
   owner?: string; // ""
+  groups?: string[]; // []
   exactName?: boolean; // false
   stopRequestedAt?: number | null;
   stopReason?: string; // ""
@@ -47,6 +48,7 @@ export interface Spec {
   after?: After[]; // []
   framework?: string; // "script"
   gang?: Gang; // {}
+  placement?: GangPlacement; // {}
   lifetime?: Lifetime; // {}
   preemption?: PreemptionSpec; // {}
   workspace?: Workspace; // {}
@@ -77,7 +79,7 @@ export interface Role {
   template?: { [key: string]: unknown }; // {}
 }
 
-/** Bounds of an elastic role. */
+/** Bounds of an elastic role: the gang starts with `min` tasks or more, and grows while there is room. */
 export interface ElasticReplicas {
   min: number;
   max: number;
@@ -129,13 +131,28 @@ export interface RoleEvent {
 export interface PlacementPreferences {
   nodeSelector?: { [key: string]: string }; // {}
   topology?: Topology | null;
-  sku?: string | null;
+  sku?: string | (string | SkuChoice)[] | null;
+  tolerations?: string[]; // []
+  near?: string | null;
+  spread?: SpreadOver | null;
 }
 
 /** Packing by a node label level. */
 export interface Topology {
-  level: string;
+  level: string | string[];
   mode?: "preferred" | "required"; // "preferred"
+}
+
+/** A device model, with how many devices of it a task takes. */
+export interface SkuChoice {
+  sku: string;
+  devices?: number | null;
+}
+
+/** Spreading over failure domains. */
+export interface SpreadOver {
+  level: string;
+  maxPerDomain?: number | null;
 }
 
 /** A TaskSet of the same owner that must end first. */
@@ -148,6 +165,11 @@ export interface After {
 export interface Gang {
   minAvailable?: number | "all"; // "all"
   timeoutSeconds?: number; // 600.0
+}
+
+/** Where the whole gang runs. */
+export interface GangPlacement {
+  topology?: Topology | null;
 }
 
 /** How long a TaskSet may live and what it is tied to. */
@@ -170,7 +192,8 @@ export interface Idle {
 export interface PreemptionSpec {
   allowed?: boolean; // true
   noticeSeconds?: number; // 60.0
-  minRuntimeSeconds?: number; // 0.0
+  minRuntimeSeconds?: number | null;
+  resumes?: "always" | "auto" | "never"; // "auto"
 }
 
 /** The submitter's folder, unpacked into every task. `digest` is set by the client after the upload. */
@@ -264,6 +287,9 @@ export interface Status {
   attempt?: number; // 0
   roles?: RoleStatus[]; // []
   placement?: { [key: string]: Span[] }; // {}
+  choices?: { [key: string]: number }; // {}
+  resizeTo?: { [key: string]: Span[] }; // {}
+  resizedAt?: number | null;
   verdict?: "Failed" | "Stopped" | "Succeeded" | null;
   queuedAt?: number | null;
   admittedAt?: number | null;
@@ -277,6 +303,12 @@ export interface Status {
   bindFailures?: number; // 0
   idleSince?: number | null;
   preemptedBy?: string; // ""
+  preemptedFor?: string; // ""
+  preemptedRule?: string; // ""
+  preemptedAt?: number[]; // []
+  preemptions?: number; // 0
+  servedSeconds?: number; // 0.0
+  checkpointAt?: number | null;
   recordedAttempt?: number; // 0
   record?: string; // ""
   epoch?: number; // 0
@@ -361,7 +393,7 @@ export interface Task {
   finishedAt?: number | null;
   exitCode?: number | null;
   signal?: number | null;
-  endReason?: "" | "CommandNotFound" | "DiskFull" | "Evicted" | "ImageMissing" | "NodeLost" | "NotExecutable" | "OOMKilled" | "Preempted" | "Refused" | "StartFailed" | "Stopped" | "Vanished"; // ""
+  endReason?: "" | "CommandNotFound" | "DiskFull" | "Evicted" | "ImageMissing" | "NodeLost" | "NotExecutable" | "OOMKilled" | "Preempted" | "Refused" | "Resized" | "StartFailed" | "Stopped" | "Vanished"; // ""
   message?: string; // ""
   memoryLimitBytes?: number; // 0
   usage?: Usage; // {}
@@ -379,6 +411,7 @@ export interface Usage {
   cpuSeconds?: number; // 0.0
   devicePercent?: { [key: string]: number }; // {}
   deviceMemoryBytes?: { [key: string]: number }; // {}
+  checkpointAt?: number | null;
 }
 
 /** A node: labels, capacity, devices. `ready` is false while it can't be reached. */
@@ -472,6 +505,7 @@ export interface RunRecord {
   finishedAt?: number | null;
   timeline?: TimelineEntry[]; // []
   tasks?: TaskEnd[]; // []
+  choices?: { [key: string]: number }; // {}
   metrics?: { [key: string]: number }; // {}
   outputs?: OutputFile[]; // []
   cells?: { [key: string]: Cell[] }; // {}
