@@ -1,4 +1,4 @@
-"""``octopus.yaml`` of the one-machine product as frozen values: nodes, queues, priorities, images, accounts, storage, limits.
+"""``octopus.yaml`` of the one-machine product as frozen values: nodes, queues, cohorts, images, storage and the like.
 
 Reads and checks; every problem of the file is told at once, each with its path. Looks at no machine: nodes and images
 are resolved later. Called by ``octopus up`` before the backend opens.
@@ -15,10 +15,11 @@ import msgspec
 import yaml
 
 from octopus_hub.core.policies import POLICIES
-from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.errors import InvalidSpec, OctopusError
-from octopus_hub.model.quantity import parse_cpu, parse_memory
-from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
+from octopus_hub.model.problems import Problems
+from octopus_hub.model.quantity import parse_memory
+from octopus_hub.model.queue import DEFAULT_PRIORITIES, Cohort, PriorityClass, Queue
+from octopus_hub.model.queuerules import PRIORITY, read_cohort, read_queue, tree_problems
 
 FILE = "octopus.yaml"
 LIMIT_BYTES = 1 << 20
@@ -37,6 +38,7 @@ class Config(msgspec.Struct, frozen=True):
 
     nodes: tuple[dict[str, Any], ...] = ()  # as declared; nodes.py reads them
     queues: tuple[Queue, ...] = (Queue(name=DEFAULT_QUEUE),)
+    cohorts: tuple[Cohort, ...] = ()
     priorities: tuple[PriorityClass, ...] = DEFAULT_PRIORITIES
     images: dict[str, str] = {}  # name -> folder of a virtual environment, or its interpreter
     separate_accounts: bool = False  # run each task as the system account of its owner
@@ -70,6 +72,7 @@ def parse(document: Any, source: str = FILE) -> Config:
     readers: dict[str, Callable[[Any], Any]] = {
         "nodes": reader.nodes,
         "queues": reader.queues,
+        "cohorts": reader.cohorts,
         "priorities": reader.priorities,
         "images": reader.images,
         "accounts": reader.accounts,
@@ -79,6 +82,8 @@ def parse(document: Any, source: str = FILE) -> Config:
     for key, value in reader.mapping("", document, readers).items():
         if value is not None:
             fields["separate_accounts" if key == "accounts" else key] = readers[key](value)
+    if not reader.problems:
+        reader.tree(fields.get("queues", ()), fields.get("cohorts", ()))
     if reader.problems:
         raise InvalidSpec(f"{source} can't be used", reader.problems)
     return Config(**fields)
@@ -95,28 +100,31 @@ class _Reader:
         return found
 
     def queues(self, value: Any) -> tuple[Queue, ...]:
-        known = [msgspec_name for msgspec_name in Queue.__struct_encode_fields__ if msgspec_name != "kind"]
-        found: list[Queue] = []
-        for where, entry in self._entries("queues", value):
-            fields = dict(self.mapping(where, entry, known))
-            for key in ("nominal", "perUser", "borrow", "lend"):
-                if fields.get(key) is not None:
-                    fields[key] = msgspec.to_builtins(self._amounts(f"{where}.{key}", fields[key]))
-            policy = fields.get("policy", "fifo")
-            if policy not in POLICIES:
-                near = difflib.get_close_matches(str(policy), list(POLICIES), 1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(POLICIES)}"
-                self.problems.append(f"{where}.policy: unknown policy {policy!r}; {hint}")
-            self._convert(where, fields, Queue, found)
-        return tuple(found)
+        problems = Problems()
+        entries = self._entries("queues", value)
+        found = [read_queue(entry, where, POLICIES, problems) for where, entry in entries]
+        self.problems += problems.told()
+        return tuple(queue for queue in found if queue is not None)
+
+    def cohorts(self, value: Any) -> tuple[Cohort, ...]:
+        problems = Problems()
+        found = [read_cohort(entry, where, problems) for where, entry in self._entries("cohorts", value)]
+        self.problems += problems.told()
+        return tuple(cohort for cohort in found if cohort is not None)
 
     def priorities(self, value: Any) -> tuple[PriorityClass, ...]:
-        found: list[PriorityClass] = []
-        for where, entry in self._entries("priorities", value):
-            fields = self.mapping(where, entry, PriorityClass.__struct_encode_fields__)
-            self._convert(where, fields, PriorityClass, found)
+        problems = Problems()
+        read = [PRIORITY.read(entry, where, problems) for where, entry in self._entries("priorities", value)]
+        self.problems += problems.told()
+        found = [] if problems else [msgspec.convert(fields, PriorityClass) for fields in read]
         mine = {each.name for each in found}
         return (*(each for each in DEFAULT_PRIORITIES if each.name not in mine), *found)
+
+    def tree(self, queues: tuple[Queue, ...], cohorts: tuple[Cohort, ...]) -> None:
+        """Look at queues and cohorts together, once each of them could be read."""
+        known = {cohort.name: cohort for cohort in cohorts}
+        for name, what in tree_problems({queue.name: queue for queue in queues}, known):
+            self.problems.append(f"{name}: {what}")
 
     def images(self, value: Any) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -193,27 +201,6 @@ class _Reader:
                 names.add(name)
                 found.append((here, dict(entry)))
         return found
-
-    def _convert(self, where: str, fields: Mapping[str, Any], kind: type[Any], into: list[Any]) -> None:
-        try:
-            into.append(msgspec.convert(fields, kind))
-        except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(" - at `$")
-            self.problems.append(f"{where}{path.rstrip('`')}: {message}")
-
-    def _amounts(self, where: str, value: Any) -> Amounts:
-        fields = self.mapping(where, value, ("cpu", "memory", "devices"))
-        devices: dict[str, int] = {}
-        for kind, count in self.mapping(f"{where}.devices", fields.get("devices") or {}).items():
-            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-                self.problems.append(f"{where}.devices.{kind}: a whole number, not {count}")
-            else:
-                devices[str(kind)] = count
-        return Amounts(
-            cpu_millis=self._quantity(f"{where}.cpu", fields.get("cpu", 0), parse_cpu) or 0,
-            memory_bytes=self._quantity(f"{where}.memory", fields.get("memory", 0), parse_memory) or 0,
-            devices=devices,
-        )
 
     def _quantity(self, where: str, value: Any, parse_one: Callable[[str], int]) -> int | None:
         try:

@@ -9,7 +9,7 @@ import pytest
 from octopus_hub.backends.local.config import LIMIT_BYTES, Config, load, parse
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.errors import InvalidSpec
-from octopus_hub.model.queue import PriorityClass, Queue
+from octopus_hub.model.queue import Budget, Cohort, PriorityClass, Queue, QueuePreemption
 
 WHOLE = """
 nodes:
@@ -97,13 +97,13 @@ limits: {log: 1Ki, blob: much}
         "queues[1].name: research is declared twice",
         "queues[2].name: a name is needed",
         "queues[3].policy: unknown policy 'priorty'; did you mean priority?",
-        "queues[3].weight: Expected `int`, got `str`",
+        "queues[3].weight: needs a whole number from 0 to 1000000, not the text 'heavy'",
         "queues[3].nominal.cpu: ",
         "queues[3].nominal.memory: ",
-        "queues[3].nominal.devices.gpu: a whole number, not 1.5",
-        "queues[3].nominal.devices.fpga: a whole number, not True",
+        "queues[3].nominal.devices.gpu: needs a whole number from 0 to 9007199254740992, not the number 1.5",
+        "queues[3].nominal.devices.fpga: needs a whole number from 0 to 9007199254740992, not true",
         "queues[4]: a mapping with a name, not text",
-        "priorities[0].value: Expected `int`, got `str`",
+        "priorities[0].value: needs a whole number from -2147483648 to 2147483647, not the text 'high'",
         "images.torch.python: the absolute path",
         "accounts.separate: true or false",
         "storage.folder.rot: unknown field",
@@ -146,6 +146,55 @@ def test_an_alias_bomb_costs_nothing(tmp_path: Path) -> None:
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match="can't be read"):
         load(tmp_path)
+
+
+def test_queues_in_cohorts_with_everything_that_they_can_have() -> None:
+    config = parse(
+        {
+            "cohorts": [{"name": "lab", "nominal": {"devices": {"gpu": 8}}, "weight": 2}],
+            "queues": [
+                {
+                    "name": "a",
+                    "cohort": "lab",
+                    "policy": "las",
+                    "backfill": "reserve",
+                    "preemption": {"minRuntimeSeconds": 60, "perDay": 3},
+                    "budget": {"deviceHours": 100, "window": "week", "atEnd": "stop"},
+                    "borrow": {"devices": {"gpu:a100": 2}},
+                    "lend": {"cpu": "500m"},
+                    "perGroup": {"memory": "1Gi"},
+                    "maxQueuedPerUser": 5,
+                }
+            ],
+        }
+    )
+    assert config.cohorts == (Cohort(name="lab", weight=2, nominal=Amounts(devices={"gpu": 8})),)
+    (queue,) = config.queues
+    assert queue.preemption == QueuePreemption(min_runtime_seconds=60, per_day=3)
+    assert queue.budget == Budget(device_hours=100, window="week", at_end="stop")
+    assert (queue.borrow, queue.lend) == (Amounts(devices={"gpu:a100": 2}), Amounts(cpu_millis=500))
+    assert (queue.per_group, queue.max_queued_per_user) == (Amounts(memory_bytes=1 << 30), 5)
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"queues": [{"name": "a", "cohort": "lab"}]}, "a: there is no cohort lab; none is defined"),
+        (
+            {"cohorts": [{"name": "x", "parent": "y"}, {"name": "y", "parent": "x"}]},
+            "x: the cohorts x -> y -> x go in a circle; let one of them have no parent",
+        ),
+        (
+            {"cohorts": [{"name": "lab"}, {"name": "x", "parent": "lap"}]},
+            "x: there is no cohort lap; did you mean lab?",
+        ),
+        ({"queues": [{"name": "a", "budget": {"deviceHours": -1}}]}, "queues[0].budget.deviceHours: -1 is not"),
+    ],
+)
+def test_trees_that_are_none(document: object, words: str) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        parse(document)
+    assert any(problem.startswith(words) for problem in caught.value.problems), caught.value.problems
 
 
 def test_empty_parts_are_defaults() -> None:
