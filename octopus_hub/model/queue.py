@@ -46,8 +46,12 @@ class Queue(ApiStruct, frozen=True, kw_only=True):
     nominal : Amounts, optional
         Bound on what all admitted TaskSets of the queue use; None is unbounded. A device type not named is unbounded
         while ``nominal.devices`` is empty, else zero.
+        In a cohort it is what the queue brings: a resource that a queue or cohort of the tree names is bounded for all
+        of the tree, and who doesn't name it borrows. ``gpu:a100`` bounds a device type's SKU.
     per_user : Amounts, optional
         The same per owner.
+    per_group : Amounts, optional
+        The same for all owners of a group together; of the allowed groups, where the queue names any.
     """
 
     name: str  # what spec.queue names
@@ -61,9 +65,9 @@ class Queue(ApiStruct, frozen=True, kw_only=True):
     per_group: Amounts | None = None
     borrow: Amounts | None = None  # most it uses beyond nominal; None: whatever the cohort lends
     lend: Amounts | None = None  # most of its nominal that others may use; None: all of it
-    max_running_tasks_per_user: int | None = None
+    max_running_tasks_per_user: int | None = None  # of admitted TaskSets
     max_queued_per_user: int | None = None  # TaskSets that wait
-    budget: Budget | None = None
+    budget: Budget | None = None  # device-hours in a calendar window
     allowed_groups: list[str] = []  # empty: everyone
     allowed_users: list[str] = []  # beside the groups
     paused: bool = False  # nothing of it is started; what runs goes on

@@ -8,7 +8,7 @@ from typing import Any
 from octopus_hub.app.application import OctopusUp
 from octopus_hub.backends.local.config import Limits
 from octopus_hub.hub.spawner import OctopusLocalSpawner
-from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
+from octopus_hub.model.queue import DEFAULT_PRIORITIES, Budget, Cohort, PriorityClass, Queue, QueuePreemption
 from tools.generation.fields import plain
 from tools.generation.phases import table
 from tools.generation.shapes import definitions, field_table
@@ -16,14 +16,26 @@ from tools.generation.shapes import definitions, field_table
 # The whole file, every part of it; a test reads it with the product's own reader.
 EXAMPLE = """nodes:                               # default: this machine with its devices, or two virtual nodes
 - {name: gpu-1, devices: {gpu: discover}}            # cpu and memory: the machine's
-- {name: cpu-1, cpu: "8", memory: 16Gi, devices: {virtual: 4}, labels: {rack: a}}
+- {name: cpu-1, cpu: "8", memory: 16Gi, devices: {virtual: 4}, labels: {rack: a}, taints: [course=ml]}
 queues:                              # default: one queue named default, open to everyone
 - {name: default}
 - name: research
-  policy: priority                   # fifo or priority
-  nominal: {cpu: "32", memory: 64Gi, devices: {gpu: 4}}     # bound of the whole queue
+  policy: priority                   # fifo, priority, fair, las, predicted
+  backfill: reserve                  # who may overtake: none, reserve, any
+  weight: 3
+  cohort: institute
+  nominal: {cpu: "32", memory: 64Gi, devices: {gpu: 4}}     # bound of the whole queue; in a cohort: what it brings
+  borrow: {devices: {gpu: 2}}                               # most that it takes from the cohort beyond that
+  lend: {devices: {gpu: 3, "gpu:a100": 1}}                  # most that others get; the rest always stays free for it
   perUser: {devices: {gpu: 2}}                              # bound of each owner
+  perGroup: {devices: {gpu: 3}}                             # bound of each of their groups (of those allowed)
+  maxRunningTasksPerUser: 64
+  maxQueuedPerUser: 100
+  budget: {deviceHours: 2000, window: month, atEnd: low}    # in UTC; at the end finish, stop or low
+  preemption: {minRuntimeSeconds: 600, perDay: 24}
   allowedGroups: [lab]
+cohorts:                             # queues of a cohort lend each other what they don't use
+- {name: institute, nominal: {devices: {gpu: 4}}, weight: 2}
 priorities:                          # beside low, normal and high
 - {name: urgent, value: 1000, description: deadlines}
 images:                              # environments that image: can name, beside default
@@ -65,11 +77,18 @@ def page() -> str:
 
 def _structs() -> str:
     parts = []
-    found = definitions(Queue, PriorityClass, Limits)
-    for struct in (Queue, PriorityClass, Limits):
+    titles: dict[type, str] = {
+        Queue: "A queue",
+        QueuePreemption: "QueuePreemption",
+        Budget: "Budget",
+        Cohort: "A cohort",
+        PriorityClass: "A priority class",
+        Limits: "Limits",
+    }
+    found = definitions(*titles)
+    for struct, title in titles.items():
         schema = dict(found[struct.__name__])
         schema["properties"] = {name: of for name, of in schema["properties"].items() if name != "kind"}
-        title = {"Queue": "A queue", "PriorityClass": "A priority class", "Limits": "Limits"}[struct.__name__]
         parts.append(f"### {title}\n\n{field_table(struct, schema)}\n".replace("[Amounts](#amounts)", "amounts"))
     known = ", ".join(f"`{each.name}` ({each.value})" for each in DEFAULT_PRIORITIES)
     return "\n".join([*parts, f"Classes that always exist: {known}.\n"])
