@@ -3,82 +3,34 @@
 At every moment at which something happens, ends come before arrivals, and one cycle follows. What ``schedule`` decides
 is carried out as ``control`` would: an admitted gang starts at once, an evicted one holds its place for its notice, gets
 nowhere in it, and waits again in its old place. Started again it needs the restart time, then goes on where it was, or
-from nothing if it writes no checkpoints. A job that could never run is refused when it arrives, as at submission.
+from nothing if it writes no checkpoints. A resize is the same without the waiting; with twice the GPUs a job is twice as
+fast. A job that could never run is refused when it arrives, as at submission.
 
 No randomness and no clock but the one that measures ``schedule``: the same jobs and setup give the same outcome.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any
 
-from octopus_hub.core.plan import Admission, Eviction, Plan
+from octopus_hub.core.plan import Admission, Eviction, Plan, Resize
+from octopus_hub.core.resizing import shed
 from octopus_hub.core.schedule import explain, schedule
-from octopus_hub.core.snapshot import Delta, RoleNeed, Running, Snapshot, Waiting
+from octopus_hub.core.snapshot import RoleNeed, Running, Snapshot, Waiting
+from octopus_hub.simulate.board import Board
 from octopus_hub.simulate.jobs import Job
-from octopus_hub.simulate.pool import BrokenPlan, Decayed, Held, Pool
+from octopus_hub.simulate.life import Life
+from octopus_hub.simulate.outcome import Finished, Outcome
+from octopus_hub.simulate.pool import BrokenPlan, Held, Pool
 from octopus_hub.simulate.setup import QUEUE, Setup, needs_of, nodes_of, queues_of
 
 Scheduler = Callable[[Snapshot, Sequence[Waiting], float, Any], Plan]
 
-DAY = 86400.0
-_ATTAINED_EVERY = 600.0  # seconds between looks at decayed use
 _IDLE_WAKES = 10_000  # so many wake-ups without effect, when nothing else will happen: nothing ever will
-_END, _LEAVE = 0, 1
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A job that ran to its end.
-
-    ``notice_seconds`` are those it held its place without getting on, ``restart_seconds`` those it needed to get to
-    where it was, ``lost_seconds`` the work it had to do again: all times ``job.gpus`` are lost GPU-time.
-    """
-
-    job: Job
-    started: float  # the first time
-    ended: float
-    preemptions: int
-    notice_seconds: float
-    restart_seconds: float
-    lost_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of the jobs of a trace.
-
-    Attributes
-    ----------
-    ran : tuple of Finished
-        In the order of their ends.
-    refused : tuple of Job
-        They never fit the pool.
-    stuck : tuple of Job
-        They never started, or never came back: an error of the scheduler.
-    held : tuple of (float, float, str, int)
-        From when to when a job of which cluster held how many GPUs.
-    idle_gpu_seconds, broken_gpu_seconds : float
-        While something waited: GPUs that nobody held, and those of them on nodes of which a part was held.
-    cycles, schedule_seconds
-        Calls of ``schedule``, and the time they took.
-    """
-
-    setup: Setup
-    gpus: int
-    ran: tuple[Finished, ...]
-    refused: tuple[Job, ...]
-    stuck: tuple[Job, ...]
-    held: tuple[tuple[float, float, str, int], ...]
-    idle_gpu_seconds: float
-    broken_gpu_seconds: float
-    cycles: int
-    schedule_seconds: float = field(compare=False)
+_END, _LEAVE, _RESIZED = 0, 1, 2
 
 
 def simulate(jobs: Sequence[Job], setup: Setup, *, schedule: Scheduler = schedule) -> Outcome:
@@ -99,25 +51,6 @@ def simulate(jobs: Sequence[Job], setup: Setup, *, schedule: Scheduler = schedul
     return run.outcome()
 
 
-@dataclass(slots=True)
-class _Life:
-    """A job that has arrived. ``done`` are seconds of its duration that are kept."""
-
-    job: Job
-    gang: Waiting
-    done: float = 0.0
-    first: float | None = None
-    since: float = 0.0
-    warm: float = 0.0  # when the attempt begins to get on
-    attempt: int = 0
-    held: Held | None = None
-    preempted: tuple[float, ...] = ()
-    preemptions: int = 0
-    notice: float = 0.0
-    restart: float = 0.0
-    lost: float = 0.0
-
-
 class _Run:
     """The world at one moment."""
 
@@ -125,31 +58,21 @@ class _Run:
         self.setup = setup
         self.jobs = jobs
         self.pool = Pool(nodes_of(setup))
-        self.queues, self.cohorts = queues_of(setup, jobs, self.pool.size)
-        self.decayed = Decayed(setup.half_life_seconds)
+        queues, cohorts = queues_of(setup, jobs, self.pool.size)
+        self.board = Board(self.pool, queues, cohorts, setup.windows, setup.half_life_seconds)
         self.now = jobs[0].submitted if jobs else 0.0
         self._schedule = scheduler
-        self._bare = Snapshot(nodes=self.pool.nodes, queues=self.queues, cohorts=self.cohorts)
-        self._arrived = 0
-        self._events: list[tuple[float, int, int, _Life, int]] = []  # when, what, number, whose, which attempt
-        self._numbers = 0
-        self._lives: dict[str, _Life] = {}
-        self._waiting: list[Waiting] = []
-        self._running: dict[str, Running] = {}
-        self._shown: tuple[Snapshot, list[Waiting]] | None = None
-        self._attained: dict[tuple[str, str], float] = {}
-        self._attained_at = self.now - 2 * _ATTAINED_EVERY
-        self._needs: dict[tuple[int, int | None, int], tuple[RoleNeed, ...]] = {}
-        self._never: dict[tuple[str, int], bool] = {}
         self._memo: Any = None
-        self._token = object()
-        self._joined: dict[str, Waiting] = {}  # since the snapshot that was shown last
-        self._left: dict[str, Waiting] = {}
-        self._started: dict[str, Running] = {}
-        self._ended: dict[str, None] = {}
+        self._bare = Snapshot(nodes=self.pool.nodes, queues=queues, cohorts=cohorts)
+        self._never: dict[tuple[str, int], bool] = {}
+        self._needs: dict[tuple[int, int | None, int], tuple[RoleNeed, ...]] = {}
+        self._arrived = 0
+        self._lives: dict[str, Life] = {}
+        self._elastic = 0  # of those that run
+        self._events: list[tuple[float, int, int, Life, int]] = []  # when, what, number, whose, which attempt
+        self._numbers = 0
         self._wake: float | None = None
         self._idle = 0
-        self._changed = False
         self._ran: list[Finished] = []
         self._refused: list[Job] = []
         self._held: list[tuple[float, float, str, int]] = []
@@ -159,51 +82,53 @@ class _Run:
 
     def next(self) -> float | None:
         """Return when something happens next, None if nothing ever will."""
-        moments = [self._events[0][0]] if self._events else []
+        found = self._events[0][0] if self._events else None
         if self._arrived < len(self.jobs):
-            moments.append(self.jobs[self._arrived].submitted)
-        if self._wake is not None and self._waiting and (moments or self._idle < _IDLE_WAKES):
-            moments.append(self._wake)
-        return min(moments, default=None)
+            arrival = self.jobs[self._arrived].submitted
+            found = arrival if found is None or arrival < found else found
+        wake = self._wake
+        if wake is not None and (self.board.waiting or self._elastic):
+            if found is None:
+                return wake if self._idle < _IDLE_WAKES else None
+            return min(wake, found)
+        return found
 
     def happen(self, now: float) -> None:
         """Let time pass, jobs end and leave, and others arrive."""
-        if self._waiting:
+        if self.board.waiting:
             self._wasted[0] += self.pool.free * (now - self.now)
             self._wasted[1] += self.pool.broken * (now - self.now)
         self.now = now
         if self._wake is not None and self._wake <= now:
             self._wake = None
-            self._changed = True  # as far as the scheduler is concerned
+            self.board.changed = True  # as far as the scheduler is concerned
             self._idle += 1
         events = self._events
         while events and events[0][0] <= now:
             _, kind, _, life, attempt = heappop(events)
             if attempt == life.attempt:
                 self._idle = 0
-                if kind == _END:
-                    self._end(life)
-                else:
-                    self._requeue(life)
+                (self._end, self._requeue, self._go_on)[kind](life)
         while self._arrived < len(self.jobs) and self.jobs[self._arrived].submitted <= now:
             self._arrive(self.jobs[self._arrived])
             self._arrived += 1
 
     def cycle(self, now: float) -> None:
-        """Carry out what the scheduler decides, unless nothing waits or nothing has happened."""
-        if not self._changed or not self._waiting:
+        """Carry out what the scheduler decides, unless it has nothing to decide or nothing has happened."""
+        if not self.board.changed or not (self.board.waiting or self._elastic):
             return
-        snapshot, waiting = self._show()
+        snapshot, waiting = self.board.show(now)
         began = perf_counter()
         plan = self._schedule(snapshot, waiting, now, self._memo)
         self._seconds += perf_counter() - began
         self._cycles += 1
         self._memo = plan.memo
-        self._changed = False
         for admission in plan.admissions:
             self._start(admission)
         for eviction in plan.evictions:
             self._evict(eviction)
+        for resize in plan.resizes:
+            self._resize(resize)
         self._wake = plan.wake_at if plan.wake_at is not None and plan.wake_at > now else None
 
     def outcome(self) -> Outcome:
@@ -221,42 +146,7 @@ class _Run:
             schedule_seconds=self._seconds,
         )
 
-    def _show(self) -> tuple[Snapshot, list[Waiting]]:
-        """Return what the scheduler sees: the same values as long as nothing has changed."""
-        if self.now - self._attained_at >= _ATTAINED_EVERY:
-            self._attained, self._attained_at = self.decayed.upto(self.now), self.now
-            self._shown = None
-        if self._shown is None:
-            before, self._token = self._token, object()
-            delta = Delta(
-                before=before,
-                after=self._token,
-                joined=tuple(self._joined.values()),
-                left=tuple(self._left.values()),
-                started=tuple(self._started.values()),
-                ended=tuple(self._ended),
-                nodes=self.pool.moved(),
-            )
-            for changed in (self._joined, self._left, self._started, self._ended):
-                changed.clear()
-            snapshot = Snapshot(
-                nodes=self.pool.nodes,
-                usage=self.pool.usage(),
-                queues=self.queues,
-                running=self._running.copy(),
-                cohorts=self.cohorts,
-                windows=self.setup.windows,
-                attained=self._attained,
-                attained_at=self._attained_at,
-                delta=delta,
-            )
-            self._shown = (snapshot, self._waiting.copy())
-        return self._shown
-
-    def _touch(self) -> None:
-        self._shown = None
-        self._changed = True
-
+    # --- what happens by itself
     def _arrive(self, job: Job) -> None:
         key = (job.gpus, job.most, id(job.needs))  # readers make equal roles once
         needs = self._needs.get(key)
@@ -283,101 +173,84 @@ class _Run:
         if never:
             self._refused.append(job)
             return
-        self._lives[job.uid] = _Life(job, gang)
-        self._wait(gang)
+        self._lives[job.uid] = Life(job, gang)
+        self.board.join(gang)
 
-    def _wait(self, gang: Waiting) -> None:
-        insort(self._waiting, gang, key=_place)
-        self._joined[gang.uid] = gang
-        self._touch()
+    def _end(self, life: Life) -> None:
+        del self._lives[life.job.uid]
+        self._ran.append(life.finished(self.now))
+        self._vacate(life)
 
+    def _requeue(self, life: Life) -> None:
+        """Let an evicted gang go; it waits again in its old place."""
+        self._vacate(life)
+        self.board.join(life.again())
+
+    def _go_on(self, life: Life) -> None:
+        """Let a resized gang begin in its new place, which it holds already."""
+        assert life.to is not None
+        self._hold(life, ())
+        self._begin(life, life.again(), life.to)
+
+    # --- what the scheduler decides
     def _start(self, admission: Admission) -> None:
         life = self._lives.get(admission.uid)
-        at = bisect_left(self._waiting, _place(life.gang), key=_place) if life is not None else 0
-        if life is None or at == len(self._waiting) or self._waiting[at] is not life.gang:
+        if life is None:
             raise BrokenPlan(f"{admission.uid} was admitted and does not wait")
-        del self._waiting[at]
-        if self._joined.pop(admission.uid, None) is None:
-            self._left[admission.uid] = life.gang
-        life.attempt += 1
-        life.held = self.pool.held(life.gang.needs, admission.placement)
-        life.since = self.now
-        life.warm = self.now if life.first is None else self.now + self.setup.restart_seconds
-        life.first = self.now if life.first is None else life.first
-        self._run(Running(life.gang, admission.placement, self.now))
-        self._hold(life, 1)
-        self._at(life.warm + max(0.0, life.job.duration - life.done), _END, life)
+        self.board.leave(life.gang)
+        self._elastic += life.job.most is not None
+        self._begin(life, life.gang, self.pool.held(life.gang.needs, admission.placement))
 
-    def _run(self, running: Running) -> None:
-        self._running[running.gang.uid] = self._started[running.gang.uid] = running
+    def _begin(self, life: Life, gang: Waiting, held: Held) -> None:
+        end = life.begin(held, self.now, self.setup.restart_seconds)
+        self._hold(life, (held,))
+        self.board.run(Running(gang, held.placement, self.now))
+        self._at(end, _END, life)
 
     def _evict(self, eviction: Eviction) -> None:
-        running = self._running.get(eviction.uid)
-        if running is None or running.leaving:
-            raise BrokenPlan(f"{eviction.uid} was evicted and does not run")
+        running = self._interruptible(eviction.uid, "evicted")
         life = self._lives[eviction.uid]
-        life.attempt += 1  # its end is not that of this attempt any more
-        self._run(Running(running.gang, running.placement, running.since, leaving=True, claimed_by=eviction.by))
-        self._account(life)
+        life.preempt(self.now, self.setup.notice_seconds)
+        self.board.run(Running(running.gang, running.placement, running.since, leaving=True, claimed_by=eviction.by))
         self._at(self.now + self.setup.notice_seconds, _LEAVE, life)
-        self._touch()
 
-    def _account(self, life: _Life) -> None:
-        """Note what an interrupted attempt keeps and loses."""
-        progress = max(0.0, self.now - life.warm)
-        life.restart += min(self.now, life.warm) - life.since
-        life.notice += self.setup.notice_seconds
-        life.preemptions += 1
-        life.preempted = (*(at for at in life.preempted if at > self.now - DAY), self.now)
-        if life.gang.resumes:
-            life.done += progress
-        else:
-            life.lost += progress
-
-    def _requeue(self, life: _Life) -> None:
-        """Let an evicted gang go; it waits again in its old place."""
-        self._release(life)
-        life.gang = replace(life.gang, served=life.done, preempted_at=life.preempted)
-        self._wait(life.gang)
-
-    def _end(self, life: _Life) -> None:
-        self._release(life)
-        del self._lives[life.job.uid]
-        assert life.first is not None
-        self._ran.append(
-            Finished(
-                job=life.job,
-                started=life.first,
-                ended=self.now,
-                preemptions=life.preemptions,
-                notice_seconds=life.notice,
-                restart_seconds=life.restart + (life.warm - life.since),
-                lost_seconds=life.lost,
-            )
+    def _resize(self, resize: Resize) -> None:
+        """Take the new place beside what is given up, until the notice is over."""
+        running = self._interruptible(resize.uid, "resized")
+        life = self._lives[resize.uid]
+        life.interrupt(self.now)
+        life.resizes += 1
+        life.to = self.pool.held(life.gang.needs, resize.placement)
+        sheds = shed(running.placement, resize.placement)
+        self._hold(life, (life.to, self.pool.part(life.to, sheds)))
+        life.notice += self.setup.notice_seconds * life.devices
+        self.board.run(
+            Running(running.gang, resize.placement, running.since, leaving=True, claimed_by=resize.by, sheds=sheds)
         )
+        self._at(self.now + self.setup.notice_seconds, _RESIZED, life)
 
-    def _release(self, life: _Life) -> None:
-        uid = life.job.uid
-        del self._running[uid]
-        self._started.pop(uid, None)
-        self._ended[uid] = None
-        devices = self._hold(life, -1)
-        if self.now > life.since:
-            self._held.append((life.since, self.now, life.job.cluster, devices))
+    def _interruptible(self, uid: str, what: str) -> Running:
+        running = self.board.running.get(uid)
+        if running is None or running.leaving:
+            raise BrokenPlan(f"{uid} was {what} and does not run")
+        return running
 
-    def _hold(self, life: _Life, sign: int) -> int:
-        """Take or give back its place; returns how many devices that is."""
-        gang, held = life.gang, life.held
-        assert held is not None
-        self.pool.move(gang, held, sign)
-        self.decayed.hold((gang.queue, gang.owner), sign * held.devices, self.now)
-        self._touch()
-        return held.devices
+    # --- places
+    def _vacate(self, life: Life) -> None:
+        self.board.end(life.job.uid)
+        self._hold(life, ())
+        self._elastic -= life.job.most is not None
 
-    def _at(self, moment: float, kind: int, life: _Life) -> None:
+    def _hold(self, life: Life, helds: tuple[Held, ...]) -> None:
+        """Hold this instead of what it held."""
+        if life.held and self.now > life.held_since:
+            self._held.append((life.held_since, self.now, life.job.cluster, life.devices))
+        for held in life.held:
+            self.board.hold(life.gang, held, -1, self.now)
+        for held in helds:
+            self.board.hold(life.gang, held, 1, self.now)
+        life.held, life.held_since = helds, self.now
+
+    def _at(self, moment: float, kind: int, life: Life) -> None:
         self._numbers += 1
         heappush(self._events, (moment, kind, self._numbers, life, life.attempt))
-
-
-def _place(gang: Waiting) -> tuple[float, str]:
-    return (gang.queued_at, gang.uid)

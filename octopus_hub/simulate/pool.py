@@ -85,14 +85,23 @@ class Pool:
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shapes[key] = self._shape(chosen(needs, choices))
-        total, tasks, devices = self._uncharged, 0, 0
         for need in shape.needs:
             count = sum([span.count for span in placement.get(need.role, ())])
             if not need.count <= count <= (need.most or need.count):
                 raise BrokenPlan(f"a gang of {need.count} tasks got {count}")
-            total = _sum(total, shape.charge[need.role], count)
+        return self._held(shape, placement)
+
+    def part(self, whole: Held, placement: Placement) -> Held:
+        """Return some tasks of a gang more, of the same roles, in these places."""
+        return self._held(whole.shape, placement)
+
+    def _held(self, shape: Shape, placement: Placement) -> Held:
+        total, tasks, devices = self._uncharged, 0, 0
+        for role, spans in placement.items():
+            count = sum([span.count for span in spans])
+            total = _sum(total, shape.charge[role], count)
             tasks += count
-            devices += count * sum(shape.each[need.role][2:])
+            devices += count * sum(shape.each[role][2:])
         return Held(placement, shape, total, tasks, devices)
 
     def usage(self) -> Usage:

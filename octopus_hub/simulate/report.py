@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
-from octopus_hub.simulate.events import Finished, Outcome
+from octopus_hub.simulate.outcome import Finished, Outcome
 
 HOUR = 3600.0
 SIZES = (("1", 1, 1), ("2-4", 2, 4), ("8", 5, 8), (">8", 9, 1 << 62), ("8+", 8, 1 << 62))
@@ -76,6 +76,7 @@ class Report:
     makespan_hours: float
     preemptions: int
     most_preemptions: int
+    resizes: int
     notice_gpu_hours: float
     restart_gpu_hours: float
     overhead_share: float | None
@@ -96,8 +97,9 @@ def report(outcome: Outcome) -> Report:
     times = sorted(each.ended - each.job.submitted for each in ran)
     span = max(each.ended for each in ran) - min(each.job.submitted for each in ran) if ran else 0.0
     held = sum((until - since) * gpus for since, until, _, gpus in outcome.held)
-    notice = _gpu_hours(ran, lambda each: each.notice_seconds)
-    restart = _gpu_hours(ran, lambda each: each.restart_seconds)
+    notice = sum(each.notice_gpu_seconds for each in ran) / HOUR
+    restart = sum(each.restart_gpu_seconds for each in ran) / HOUR
+    work = sum(each.job.duration * each.job.gpus for each in ran)
     pool = span * outcome.gpus
     return Report(
         policy=outcome.setup.policy,
@@ -110,16 +112,17 @@ def report(outcome: Outcome) -> Report:
         jct_p90_hours=_hours(percentile(times, 90)),
         jct_p99_hours=_hours(percentile(times, 99)),
         wait_hours={name: _hours(mean(_waits(ran, least, most))) for name, least, most in SIZES},
-        utilisation=_gpu_hours(ran, lambda each: each.job.duration) * HOUR / pool if pool else None,
+        utilisation=work / pool if pool else None,
         fragmentation=outcome.broken_gpu_seconds / outcome.idle_gpu_seconds if outcome.idle_gpu_seconds else None,
         stranded=outcome.broken_gpu_seconds / pool if pool else None,
         makespan_hours=span / HOUR,
         preemptions=sum(each.preemptions for each in ran),
         most_preemptions=max((each.preemptions for each in ran), default=0),
+        resizes=sum(each.resizes for each in ran),
         notice_gpu_hours=notice,
         restart_gpu_hours=restart,
         overhead_share=(notice + restart) * HOUR / held if held else None,
-        lost_work_gpu_hours=_gpu_hours(ran, lambda each: each.lost_seconds),
+        lost_work_gpu_hours=sum(each.lost_gpu_seconds for each in ran) / HOUR,
         jain_clusters=jain(_slowdowns(ran, lambda each: each.job.cluster)),
         jain_users=jain(_slowdowns(ran, lambda each: each.job.owner)),
         cycles=outcome.cycles,
@@ -174,10 +177,6 @@ def wait(each: Finished) -> float:
 
 def _waits(ran: Sequence[Finished], least: int, most: int) -> list[float]:
     return [wait(each) for each in ran if least <= each.job.gpus <= most]
-
-
-def _gpu_hours(ran: Sequence[Finished], seconds: Callable[[Finished], float]) -> float:
-    return sum(seconds(each) * each.job.gpus for each in ran) / HOUR
 
 
 def _slowdowns(ran: Sequence[Finished], group: Callable[[Finished], str]) -> list[float]:

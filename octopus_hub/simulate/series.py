@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from octopus_hub.simulate.events import Outcome
+from octopus_hub.simulate.outcome import Outcome
 from octopus_hub.simulate.report import HOUR, SIZES, wait
 
 BINS = 400

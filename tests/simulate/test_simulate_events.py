@@ -19,8 +19,9 @@ from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.queue import QueuePreemption
 from octopus_hub.model.status import Span
-from octopus_hub.simulate.events import Outcome, simulate
+from octopus_hub.simulate.events import simulate
 from octopus_hub.simulate.jobs import Job
+from octopus_hub.simulate.outcome import Outcome
 from octopus_hub.simulate.pool import BrokenPlan, Decayed
 from octopus_hub.simulate.report import jain, percentile, report
 from octopus_hub.simulate.setup import Setup, shares_of
@@ -132,7 +133,7 @@ def test_an_evicted_job_pays_notice_and_restart_and_goes_on_where_it_was() -> No
     assert (urgent.job.uid[-1], urgent.started, urgent.ended, urgent.preemptions) == ("2", 50.0, 100.0, 0)
     # 40 done, notice until 50, waits until 100, restarts until 107, does the other 60
     assert (victim.started, victim.ended, victim.preemptions) == (0.0, 167.0, 1)
-    assert (victim.notice_seconds, victim.restart_seconds, victim.lost_seconds) == (10.0, 7.0, 0.0)
+    assert (victim.notice_gpu_seconds, victim.restart_gpu_seconds, victim.lost_gpu_seconds) == (80.0, 56.0, 0.0)
     figures = report(outcome)
     assert figures.preemptions == 1
     assert figures.overhead_share == pytest.approx(17 / 167)
@@ -143,7 +144,7 @@ def test_one_that_writes_no_checkpoints_starts_again_from_nothing() -> None:
     jobs = [job(1, 0, 100, 8), job(2, 40, 50, 8, priority=1)]
     outcome = simulate(jobs, on(8, notice_seconds=10, restart_seconds=7, checkpointing=0), schedule=urgent_first)
     assert outcome.ran[1].ended == 207.0
-    assert outcome.ran[1].lost_seconds == 40.0
+    assert outcome.ran[1].lost_gpu_seconds == 320.0
     assert report(outcome).lost_work_gpu_hours == pytest.approx(40 * 8 / 3600)
 
 
@@ -209,12 +210,12 @@ def test_laws_gangs_are_whole_nothing_is_used_twice_and_what_the_scheduler_sees_
     assert len(outcome.ran) + len(outcome.refused) == len(jobs)
     assert not outcome.stuck
     for each in outcome.ran:
-        lost = each.restart_seconds + each.lost_seconds + each.notice_seconds
+        lost = each.restart_gpu_seconds + each.lost_gpu_seconds + each.notice_gpu_seconds
         assert each.started >= each.job.submitted
-        assert each.ended >= each.started + each.job.duration + lost - 1e-6
+        assert each.ended >= each.started + each.job.duration + lost / each.job.gpus - 1e-6
     mine = sum((until - since) * gpus for since, until, _, gpus in outcome.held)
     work = sum(
-        (each.job.duration + each.restart_seconds + each.lost_seconds + each.notice_seconds) * each.job.gpus
+        each.job.duration * each.job.gpus + each.restart_gpu_seconds + each.lost_gpu_seconds + each.notice_gpu_seconds
         for each in outcome.ran
     )
     assert mine == pytest.approx(work)  # every GPU-second that was held is accounted for
