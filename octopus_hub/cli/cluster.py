@@ -103,7 +103,9 @@ def _node_row(use: NodeUse) -> tuple[str, ...]:
         f"{jobtext.size(used.memory_bytes)} of {jobtext.size(node.capacity.memory_bytes)}",
         ", ".join(devices) or "none",
         " ".join(busy),
-        ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+        ",".join(
+            [*(f"{key}={value}" for key, value in sorted(labels.items())), *(f"taint:{each}" for each in node.taints)]
+        ),
         node.message,
     )
 

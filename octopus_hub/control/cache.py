@@ -144,7 +144,7 @@ class Cache:
         """Return what the scheduler looks at; ``now`` moves the calendar on."""
         if self._views is None:
             self._views = tuple(
-                NodeView(each.name, usable(each), each.labels, each.ready and each.schedulable)
+                NodeView(each.name, usable(each), each.labels, each.ready and each.schedulable, tuple(each.taints))
                 for each in sorted(self.nodes.values(), key=lambda node: node.name)
             )
         if self._queue_view is None:

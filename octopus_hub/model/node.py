@@ -24,6 +24,7 @@ class Node(ApiStruct, frozen=True, kw_only=True):
     name: str
     capacity: Amounts
     labels: dict[str, str] = {}
+    taints: list[str] = []  # key or key=value; only roles that tolerate all of them run here
     devices: list[Device] = []
     ready: bool = True
     schedulable: bool = True

@@ -36,6 +36,8 @@ export interface Metadata {
   stopRequestedAt?: number | null;
   stopReason?: string; // ""
   deletionRequestedAt?: number | null;
+  sizes?: { [key: string]: number }; // {}
+  scaledAt?: number | null;
   version?: number; // 0
 }
 
@@ -419,6 +421,7 @@ export interface Node {
   name: string;
   capacity: Amounts;
   labels?: { [key: string]: string }; // {}
+  taints?: string[]; // []
   devices?: Device[]; // []
   ready?: boolean; // true
   schedulable?: boolean; // true

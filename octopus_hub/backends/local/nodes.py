@@ -7,6 +7,7 @@ local backend's facade at open.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ VIRTUAL_CPU_MILLIS = 4000  # a virtual node offers at least this, so that the ex
 VIRTUAL_MEMORY_BYTES = 1 << 30
 MAX_DECLARED = 1024
 
+_TAINT = re.compile(r"[^\s=*,]{1,317}(?:=[^\s=,]{0,63})?")
 Discover = Callable[[], Sequence[Device]]
 
 
@@ -83,9 +85,9 @@ def _declared(entries: Sequence[Mapping[str, Any]], discover: Discover, whole: A
 
 
 def _one(entry: Mapping[str, Any], wanted: Mapping[str, Any], real: Sequence[Device], whole: Amounts) -> Node:
-    unknown = sorted(set(entry) - {"name", "cpu", "memory", "devices", "labels"})
+    unknown = sorted(set(entry) - {"name", "cpu", "memory", "devices", "labels", "taints"})
     if unknown:
-        raise ValueError(f"unknown field {unknown[0]}; known are name, cpu, memory, devices, labels")
+        raise ValueError(f"unknown field {unknown[0]}; known are name, cpu, memory, devices, labels, taints")
     name = entry.get("name")
     if not isinstance(name, str) or not name.replace("-", "").replace(".", "").isalnum():
         raise ValueError("name: a node needs a name of letters, digits, - and .")
@@ -101,10 +103,19 @@ def _one(entry: Mapping[str, Any], wanted: Mapping[str, Any], real: Sequence[Dev
         cpu_millis=parse_cpu(str(entry["cpu"])) if "cpu" in entry else whole.cpu_millis,
         memory_bytes=parse_memory(str(entry["memory"])) if "memory" in entry else whole.memory_bytes,
     )
-    return _node(name, capacity, devices, {str(key): str(value) for key, value in (entry.get("labels") or {}).items()})
+    labels = {str(key): str(value) for key, value in (entry.get("labels") or {}).items()}
+    return _node(name, capacity, devices, labels, _taints(entry.get("taints") or []))
 
 
-def _node(name: str, capacity: Amounts, devices: Sequence[Device], labels: Mapping[str, str]) -> Node:
+def _taints(given: object) -> list[str]:
+    if not isinstance(given, list) or not all(isinstance(each, str) and _TAINT.fullmatch(each) for each in given):
+        raise ValueError("taints: a list of taints, each key or key=value without spaces")
+    return list(dict.fromkeys(given))
+
+
+def _node(
+    name: str, capacity: Amounts, devices: Sequence[Device], labels: Mapping[str, str], taints: Sequence[str] = ()
+) -> Node:
     counts: dict[str, int] = {}
     for device in devices:
         counts[device.type] = counts.get(device.type, 0) + 1
@@ -113,4 +124,5 @@ def _node(name: str, capacity: Amounts, devices: Sequence[Device], labels: Mappi
         capacity=Amounts(cpu_millis=capacity.cpu_millis, memory_bytes=capacity.memory_bytes, devices=counts),
         labels={"kubernetes.io/hostname": name, **labels},
         devices=list(devices),
+        taints=list(taints),
     )

@@ -44,12 +44,20 @@ def test_this_machine(tmp_path: Path) -> None:
 
 def test_declared_nodes() -> None:
     declared = [
-        {"name": "big", "cpu": 8, "memory": "16Gi", "devices": {"gpu": "discover"}, "labels": {"rack": 1}},
+        {
+            "name": "big",
+            "cpu": 8,
+            "memory": "16Gi",
+            "devices": {"gpu": "discover"},
+            "labels": {"rack": 1},
+            "taints": ["course=ml", "old"],
+        },
         {"name": "small", "devices": {"virtual": 2, "npu": 1}},
     ]
     big, small = nodes(declared, lambda: GPUS, MACHINE)
     assert big.capacity == Amounts(cpu_millis=8000, memory_bytes=16 * GIB, devices={"gpu": 2})
     assert big.labels == {"kubernetes.io/hostname": "big", "rack": "1"}
+    assert big.taints == ["course=ml", "old"]
     assert small.capacity == Amounts(cpu_millis=16000, memory_bytes=30 * GIB, devices={"virtual": 2, "npu": 1})
 
 
@@ -60,3 +68,10 @@ def test_all_problems_are_told_at_once() -> None:
     assert [problem.split(":")[0] for problem in caught.value.problems] == [
         "nodes[0]", "nodes[1]", "nodes[2]", "nodes[4].name",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("taints", ["course", ["a b"], ["a=b=c"], [1], ["*"]])
+def test_taints_that_no_role_could_name_are_refused(taints: object) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        nodes([{"name": "a", "taints": taints}], list, MACHINE)
+    assert caught.value.problems == ["nodes[0]: taints: a list of taints, each key or key=value without spaces"]
