@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from octopus_hub.core.choices import chosen
 from octopus_hub.core.expand import needs
 from octopus_hub.core.reason import flat, unflat
 from octopus_hub.core.snapshot import Usage, charged
@@ -40,7 +41,7 @@ def holding(taskset: TaskSet, tasks: Iterable[Task]) -> Holding | None:
     nodes: dict[str, Entries] = {}
     total: Entries = {}
     members = 0
-    by_role = {need.role: need for need in needs(taskset)}
+    by_role = {need.role: need for need in chosen(needs(taskset), taskset.status.choices)}
     for node, role, count in _places(taskset, tasks):
         need = by_role[role]
         _add(nodes.setdefault(node, {}), flat(need.each), count)

@@ -235,7 +235,7 @@ def held(taskset: TaskSet, tasks: Sequence[Task]) -> dict[str, Amounts]:
     found: dict[str, Amounts] = {}
 
     def add(node: str, role: str) -> None:
-        each = taskset.role(role).resources.amounts()
+        each = taskset.each(taskset.role(role))
         found[node] = found.get(node, Amounts()).plus(each)
 
     if taskset.status.phase.value in ("Admitted", "Starting", "Running", "Restarting", "Preempting", "Stopping"):
