@@ -96,9 +96,16 @@ class Backend(Protocol):
         """Replace the status if the stored version is ``version``; raises Conflict (stale), NotFound."""
 
     async def update_intent(
-        self, uid: str, *, stop: bool = False, delete: bool = False, hold: bool | None = None, why: str = ""
+        self,
+        uid: str,
+        *,
+        stop: bool = False,
+        delete: bool = False,
+        hold: bool | None = None,
+        why: str = "",
+        sizes: Mapping[str, int] | None = None,
     ) -> TaskSet:
-        """Set the user's wishes: stop, delete (sets the request times once), hold or release.
+        """Set the user's wishes: stop, delete (sets the request times once), hold or release, sizes of elastic roles.
 
         ``why`` is kept with a stop that its owner did not ask for.
         """

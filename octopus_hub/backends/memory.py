@@ -184,10 +184,17 @@ class MemoryBackend:
         return self.truth.update_status(uid, status, version=version, epoch=epoch)
 
     async def update_intent(
-        self, uid: str, *, stop: bool = False, delete: bool = False, hold: bool | None = None, why: str = ""
+        self,
+        uid: str,
+        *,
+        stop: bool = False,
+        delete: bool = False,
+        hold: bool | None = None,
+        why: str = "",
+        sizes: Mapping[str, int] | None = None,
     ) -> TaskSet:
         """Set the user's wishes."""
-        return self.truth.update_intent(uid, stop=stop, delete=delete, hold=hold, why=why)
+        return self.truth.update_intent(uid, stop=stop, delete=delete, hold=hold, why=why, sizes=sizes)
 
     async def delete(self, uid: str) -> None:
         """Remove a TaskSet and what its tasks left."""

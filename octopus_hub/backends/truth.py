@@ -178,7 +178,14 @@ class Truth:
         return stored
 
     def update_intent(
-        self, uid: str, *, stop: bool = False, delete: bool = False, hold: bool | None = None, why: str = ""
+        self,
+        uid: str,
+        *,
+        stop: bool = False,
+        delete: bool = False,
+        hold: bool | None = None,
+        why: str = "",
+        sizes: Mapping[str, int] | None = None,
     ) -> TaskSet:
         """Set the user's wishes; what is set already stays as it is."""
         taskset = self.get(uid)
@@ -188,6 +195,8 @@ class Truth:
             metadata = replace(metadata, stop_requested_at=now, stop_reason=why)
         if delete and metadata.deletion_requested_at is None:
             metadata = replace(metadata, deletion_requested_at=now)
+        if sizes is not None and sizes != metadata.sizes:
+            metadata = replace(metadata, sizes=dict(sizes), scaled_at=now)
         if hold is not None and hold != spec.hold:
             spec = replace(spec, hold=hold)
         if metadata is taskset.metadata and spec is taskset.spec:

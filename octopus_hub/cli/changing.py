@@ -1,4 +1,4 @@
-"""Commands that change: ``stop``, ``hold``, ``release``, ``delete``, ``prune``. Several names: all are tried."""
+"""Commands that change: ``stop``, ``hold``, ``release``, ``scale``, ``delete``, ``prune``. Several names: all are tried."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 
 from octopus_hub.cli import exits, show
-from octopus_hub.cli.naming import namespace_and_name, seconds
+from octopus_hub.cli.naming import namespace_and_name, pairs, seconds
+from octopus_hub.client import jobtext
 from octopus_hub.client.sync import Client
-from octopus_hub.model.errors import NotFound, OctopusError, Unavailable
+from octopus_hub.model.errors import InvalidSpec, NotFound, OctopusError, Unavailable
 
 
 def stop(arguments: Namespace) -> int:
@@ -33,6 +34,29 @@ def release(arguments: Namespace) -> int:
     """``octopus release``."""
     with Client() as client:
         return _each(arguments.names, lambda name, namespace: f"released {client.release(name, namespace).name}")
+
+
+def scale(arguments: Namespace) -> int:
+    """``octopus scale``."""
+    namespace, name = namespace_and_name(arguments.name)
+    sizes = {role: _size(role, text) for role, text in pairs(arguments.sizes, "scale", "ROLE=N").items()}
+    with Client() as client:
+        taskset = client.scale(name, sizes, namespace)
+    for role in taskset.spec.roles:
+        if role.name in sizes:
+            has = jobtext.tasks_of(taskset, role)
+            wish = f"wished: {taskset.most(role)}" if sizes[role.name] is not None else "no wish any more"
+            show.write(f"{role.name} of {taskset.name}: {has}; {wish}\n")
+    return exits.OK
+
+
+def _size(role: str, text: str) -> int | None:
+    """Return a wished size, None for ``any``."""
+    if text == "any":
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise InvalidSpec(f"{text!r} is no number of tasks; give one, or {role}=any to take the wish back")
+    return int(text)
 
 
 def delete(arguments: Namespace) -> int:

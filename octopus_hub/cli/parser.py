@@ -220,6 +220,8 @@ def _changing(commands: Commands) -> None:
         ("delete", "Delete TaskSets and their logs; their records stay"),
     ):
         _named(_add(commands, verb, f"changing:{verb}", text), many=True)
+    scale = _named(_add(commands, "scale", "changing:scale", "Wish another size of elastic roles of a TaskSet"))
+    scale.add_argument("sizes", nargs="+", metavar="ROLE=N", help="tasks it shall have; ROLE=any takes the wish back")
     prune = _add(commands, "prune", "changing:prune", "Delete TaskSets that ended a while ago; their records stay")
     prune.add_argument("--older-than", default="7d", metavar="AGE", help="e.g. 0s, 90m, 12h, 7d (default: 7d)")
     prune.add_argument("--dry-run", action="store_true", help="only say which")

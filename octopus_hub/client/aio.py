@@ -99,6 +99,10 @@ class AsyncClient:
         """Let a held one start."""
         return await self._call(calls.intent("release", name, namespace))
 
+    async def scale(self, name: str, sizes: Mapping[str, int | None], namespace: str = OWN) -> TaskSet:
+        """Wish sizes of elastic roles, within their bounds; None takes a wish back."""
+        return await self._call(calls.scale(name, sizes, namespace))
+
     async def delete(self, name: str, namespace: str = OWN) -> None:
         """Delete it (stopping it first); its records stay."""
         await self._call(calls.delete_taskset(name, namespace))

@@ -124,6 +124,12 @@ def intent(verb: str, name: str, namespace: str = OWN) -> Call[TaskSet]:
     return Call("POST", f"{_taskset(namespace, name)}/{verb}", _json(TaskSet))
 
 
+def scale(name: str, sizes: Mapping[str, int | None], namespace: str = OWN) -> Call[TaskSet]:
+    """Wish sizes of elastic roles; None takes a wish back. Repeating it changes nothing."""
+    body = msgspec.json.encode({"sizes": dict(sizes)})
+    return Call("POST", f"{_taskset(namespace, name)}/scale", _json(TaskSet), body=body, headers=_JSON)
+
+
 def list_tasks(name: str, namespace: str = OWN) -> Call[Tasks]:
     """Rows of a TaskSet's tasks."""
     return Call("GET", f"{_taskset(namespace, name)}/tasks", _items(_Tasks))

@@ -251,6 +251,14 @@ class Job:
         """Let it start."""
         self._intent("release")
 
+    def scale(self, **sizes: int | None) -> None:
+        """Wish sizes of elastic roles, ``job.scale(worker=6)``; None takes a wish back.
+
+        It grows when there is room, and keeps its checkpoints: a resize starts all of its tasks again.
+        """
+        stored = self.client.scale(self.name, sizes, self.namespace)
+        self.view = TaskSetView(taskset=stored, queue_place=self.view.queue_place, tasks=self.view.tasks)
+
     def delete(self) -> None:
         """Delete it; its records stay."""
         self.client.delete(self.name, self.namespace)

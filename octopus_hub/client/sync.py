@@ -108,6 +108,10 @@ class Client:
         """Let a held one start."""
         return self._call(calls.intent("release", name, namespace))
 
+    def scale(self, name: str, sizes: Mapping[str, int | None], namespace: str = OWN) -> TaskSet:
+        """Wish sizes of elastic roles, within their bounds; None takes a wish back."""
+        return self._call(calls.scale(name, sizes, namespace))
+
     def delete(self, name: str, namespace: str = OWN) -> None:
         """Delete it (stopping it first); its records stay."""
         self._call(calls.delete_taskset(name, namespace))

@@ -53,6 +53,7 @@ def waiting_gang(
         notice=preemption.notice_seconds,
         overhead=taskset.spec.gang.timeout_seconds + GRACE_SECONDS,
         preempted_at=tuple(status.preempted_at),
+        scaled_at=taskset.metadata.scaled_at,
         estimate=estimate,
     )
 

@@ -25,7 +25,7 @@ from octopus_hub.core import actions as act
 from octopus_hub.core.lifecycle import advance
 from octopus_hub.core.plan import Eviction, Plan, Resize
 from octopus_hub.core.reason import Reason
-from octopus_hub.core.resizing import may_resize
+from octopus_hub.core.resizing import changes_room, may_resize
 from octopus_hub.core.schedule import schedule
 from octopus_hub.core.snapshot import Snapshot, Waiting
 from octopus_hub.model.errors import Conflict, NotFound, OctopusError, StateError
@@ -184,7 +184,7 @@ class Controller:
 
     def _notice_taskset(self, taskset: TaskSet) -> None:
         uid = taskset.metadata.uid
-        if self._waiting.note(taskset) or taskset.status.phase.terminal:
+        if self._waiting.note(taskset) or taskset.status.phase.terminal or changes_room(taskset):
             self._dirty.set()
         for other in taskset.spec.after:
             self._dependents.setdefault((taskset.metadata.namespace, other.name), set()).add(uid)

@@ -33,7 +33,12 @@ class WaitingRoom:
         if not taskset.status.phase.waiting:
             return self.leave(uid)
         known = self._shown.get(uid)
-        if known is None or taskset.status.avoid or known.queued_at != queued_at(taskset):
+        if (
+            known is None
+            or taskset.status.avoid
+            or known.queued_at != queued_at(taskset)
+            or known.scaled_at != taskset.metadata.scaled_at
+        ):
             self._shown[uid] = None
         return True
 

@@ -44,7 +44,7 @@ def needs(taskset: TaskSet) -> tuple[RoleNeed, ...]:
             count=role.count,
             each=role.amounts(),
             node_selector=_selector(role, 0),
-            most=role.most if role.elastic else None,
+            most=taskset.most(role) if role.elastic else None,
             tolerates=tuple(role.placement.tolerations),
             choices=tuple(Way(role.amounts(at), _selector(role, at)) for at in range(1, len(role.placement.skus))),
             near=role.placement.near,

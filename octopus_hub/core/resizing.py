@@ -16,6 +16,7 @@ import msgspec
 from octopus_hub.core.draft import MAX_TIMELINE, Draft
 from octopus_hub.core.plan import Resize
 from octopus_hub.core.preempted import kept
+from octopus_hub.core.scaling import unfulfilled
 from octopus_hub.core.stopping import WAITS, carry_over, requeue, unreachable
 from octopus_hub.model.status import Phase, Span, Status, TimelineEntry
 from octopus_hub.model.taskset import TaskSet
@@ -50,6 +51,11 @@ def may_resize(taskset: TaskSet, resize: Resize) -> bool:
     if {role: list(spans) for role, spans in resize.placement.items()} == status.placement:
         return False
     return all(role.count <= size(resize.placement.get(role.name, ())) <= role.most for role in taskset.spec.roles)
+
+
+def changes_room(taskset: TaskSet) -> bool:
+    """Say whether the scheduler has to look at an elastic gang: it has just given up room, or shall be resized."""
+    return (taskset.status.phase is Phase.ADMITTED and taskset.status.reason == RESIZED) or unfulfilled(taskset)
 
 
 def look_at_resizing(draft: Draft) -> None:

@@ -226,6 +226,8 @@ class Metadata(ApiStruct, frozen=True, kw_only=True):
     stop_requested_at: float | None = None  # Unix seconds
     stop_reason: str = ""  # in words, when it was not its owner who asked
     deletion_requested_at: float | None = None  # Unix seconds
+    sizes: dict[str, int] = {}  # tasks that its owner wishes elastic roles to have
+    scaled_at: float | None = None  # when that was last wished, Unix seconds
     version: int = 0  # grows at each stored change
 
 
@@ -298,6 +300,10 @@ class TaskSet(ApiStruct, frozen=True, kw_only=True, metaclass=FlatMeta):
     def each(self, role: Role) -> Amounts:
         """Return what each task of a role has; while it never had a place, what it prefers to have."""
         return role.amounts(self.status.choices.get(role.name, 0))
+
+    def most(self, role: Role) -> int:
+        """Return how many tasks a role is given at most: what its owner wishes, else what it can have."""
+        return min(role.most, self.metadata.sizes.get(role.name, role.most))
 
     def amounts(self) -> Amounts:
         """Return what the whole gang has, or asks for while it has no place."""

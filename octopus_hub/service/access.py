@@ -63,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_TASKSET}/stop", "stopTaskSet", "Stop it", WRITE, (), "", "TaskSet"),
     Route("POST", f"{_TASKSET}/hold", "holdTaskSet", "Hold it back while it waits", WRITE, (), "", "TaskSet"),
     Route("POST", f"{_TASKSET}/release", "releaseTaskSet", "Let a held one queue", WRITE, (), "", "TaskSet"),
+    Route("POST", f"{_TASKSET}/scale", "scaleTaskSet", "Wish sizes of elastic roles", WRITE, (), "ScaleRequest", "TaskSet"),
     Route("GET", f"{_TASKSET}/tasks", "listTasks", "Rows of its tasks", READ, (), "", "TaskList"),
     Route(
         "GET", f"{_TASKSET}/logs", "readLog", "A task's log", READ,

@@ -123,6 +123,9 @@ def _schemas() -> dict[str, Any]:
     schemas["SecretValue"] = _object({"value": _TEXT})
     schemas["BlobAnswer"] = _object({"digest": _TEXT})
     schemas["ReplayRequest"] = _object({"record": {"type": "object"}})
+    schemas["ScaleRequest"] = _object(
+        {"sizes": {"type": "object", "additionalProperties": {"type": ["integer", "null"], "minimum": 1}}}
+    )
     schemas["VersionAnswer"] = _object({"version": _TEXT, "apiVersion": _TEXT, "api": _TEXT})
     schemas["HealthAnswer"] = _object({"status": _TEXT, "version": _TEXT})
     texts = {"type": "array", "items": _TEXT}

@@ -163,6 +163,18 @@ async def test_intents_are_set_once_and_refuse_stale_statuses(harness: Harness) 
         await backend.update_intent("no such", stop=True)
 
 
+async def test_wished_sizes_are_kept_with_their_time(harness: Harness) -> None:
+    backend = harness.backend
+    uid = (await harness.create()).metadata.uid
+    wished = await backend.update_intent(uid, sizes={"worker": 3})
+    assert wished.metadata.sizes == {"worker": 3}
+    assert wished.metadata.scaled_at == pytest.approx(harness.clock(), abs=60)
+    harness.clock.offset += 100
+    assert await backend.update_intent(uid, sizes={"worker": 3}) == wished, "the same wish again"
+    back = await backend.update_intent(uid, sizes={})
+    assert back.metadata.sizes == {} and (back.metadata.scaled_at or 0) > (wished.metadata.scaled_at or 0)
+
+
 @pytest.mark.parametrize("same", [True, False], ids=["one key", "different keys"])
 async def test_submitters_at_once(harness: Harness, same: bool) -> None:
     made = await asyncio.gather(*(harness.create(key="k" if same else f"k{n}") for n in range(10)))

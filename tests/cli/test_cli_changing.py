@@ -38,6 +38,21 @@ def test_hold_and_release(shell: Shell) -> None:
     assert done.complaint == "octopus: kept is Succeeded; only a TaskSet that waits can be held"
 
 
+def test_scale(shell: Shell, tmp_path: Path) -> None:
+    roles = [{"name": "worker", "replicas": {"min": 1, "max": 3}, "command": ["sleep", "600"]}]
+    document = {"kind": "TaskSet", "metadata": {"name": "stretchy"}, "spec": {"roles": roles, "hold": True}}
+    (tmp_path / "stretchy.json").write_text(json.dumps(document))
+    shell.octopus("submit", "--no-workspace", str(tmp_path / "stretchy.json"))
+    assert shell.octopus("scale", "stretchy", "worker=2").out == "worker of stretchy: 1..3; wished: 2\n"
+    assert shell.octopus("scale", "stretchy", "worker=any").out == "worker of stretchy: 1..3; no wish any more\n"
+    assert "1..3" in shell.octopus("describe", "stretchy").out
+    done = shell.octopus("scale", "stretchy", "worker=4", code=2)
+    assert done.complaint == "octopus: role worker of stretchy can have 1 to 3 tasks, not 4"
+    done = shell.octopus("scale", "stretchy", "worker=many", code=2)
+    assert done.complaint == "octopus: 'many' is no number of tasks; give one, or worker=any to take the wish back"
+    shell.octopus("delete", "stretchy")
+
+
 def test_several_names_are_all_tried(shell: Shell) -> None:
     for name in ("first", "last"):
         submit(shell, name, "--hold", "--", "true")

@@ -38,6 +38,7 @@ TABLE: dict[str, tuple[Call[Any], str, str, dict[str, str]]] = {
     "get_taskset": (calls.get_taskset("mnist"), "GET", "/tasksets/-/mnist", {}),
     "delete_taskset": (calls.delete_taskset("mnist", "ada"), "DELETE", "/tasksets/ada/mnist", {}),
     "intent": (calls.intent("stop", "mnist"), "POST", "/tasksets/-/mnist/stop", {}),
+    "scale": (calls.scale("mnist", {"worker": 3, "ps": None}), "POST", "/tasksets/-/mnist/scale", {}),
     "list_tasks": (calls.list_tasks("mnist"), "GET", "/tasksets/-/mnist/tasks", {}),
     "read_log": (
         calls.read_log("mnist", LogQuery("worker", 0, 2, True, 0)),

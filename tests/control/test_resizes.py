@@ -162,6 +162,40 @@ def test_a_node_that_is_lost_during_the_resize_sends_it_back_to_the_queue() -> N
     travel(main())
 
 
+def test_its_owner_scales_it_and_it_need_not_wait_for_a_review() -> None:
+    async def main() -> None:
+        here = world()
+        async with Engine(here.backend, schedule=resizing):
+            await here.backend.create(stretchy("long", 2, 6), "long")
+            await here.until(lambda: now_running(here, "long") == 6)
+            uid = here.named("long").metadata.uid
+            for size in (3, 5, 2):
+                await asyncio.sleep(1)
+                await here.backend.update_intent(uid, sizes={"w": size})
+                await here.until(lambda size=size: now_running(here, "long") == size, seconds=20)  # type: ignore[misc]
+            (taskset,) = await here.ended("long")
+            assert taskset.status.phase is Phase.SUCCEEDED and taskset.status.attempt == 4
+            assert await sizes(here, "long") == {1: 6, 2: 3, 3: 5, 4: 2}
+
+    travel(main())
+
+
+def test_a_waiting_gang_starts_with_no_more_than_was_wished() -> None:
+    async def main() -> None:
+        here = world()
+        async with Engine(here.backend, schedule=resizing):
+            await here.backend.create(job("first", role("w", "run 9", capacity(here), devices=DEVICE)), "first")
+            await asyncio.sleep(1)
+            created = await here.backend.create(stretchy("long", 2, 6), "long")
+            await asyncio.sleep(1)
+            await here.backend.update_intent(created.metadata.uid, sizes={"w": 4})
+            await here.until(lambda: now_running(here, "long") == 4)
+            await here.ended("long")
+            assert await sizes(here, "long") == {1: 4}
+
+    travel(main())
+
+
 @pytest.mark.parametrize("count", [1, 7, 99])
 def test_a_plan_out_of_bounds_or_out_of_date_changes_nothing(count: int) -> None:
     asked: list[int] = []

@@ -174,10 +174,17 @@ class LocalBackend:
         return self._truth.update_status(uid, status, version=version, epoch=epoch)
 
     async def update_intent(
-        self, uid: str, *, stop: bool = False, delete: bool = False, hold: bool | None = None, why: str = ""
+        self,
+        uid: str,
+        *,
+        stop: bool = False,
+        delete: bool = False,
+        hold: bool | None = None,
+        why: str = "",
+        sizes: Mapping[str, int] | None = None,
     ) -> TaskSet:
         """Set the user's wishes."""
-        return self._truth.update_intent(uid, stop=stop, delete=delete, hold=hold, why=why)
+        return self._truth.update_intent(uid, stop=stop, delete=delete, hold=hold, why=why, sizes=sizes)
 
     async def delete(self, uid: str) -> None:
         """Remove a TaskSet; its folders first, so that a crash in between leaves something to delete again."""
