@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.node import Node
-from octopus_hub.model.queue import PriorityClass, Queue
+from octopus_hub.model.queue import Cohort, PriorityClass, Queue
 from octopus_hub.model.record import Environment, OutputFile, Record
 from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.status import Board, Status
@@ -37,6 +37,7 @@ class Listing(ApiStruct, frozen=True, kw_only=True):
     tasks: list[Task] = []
     nodes: list[Node] = []
     queues: list[Queue] = []
+    cohorts: list[Cohort] = []
     boards: list[Board] = []
     priorities: list[PriorityClass] = []
     reservations: list[Reservation] = []
@@ -47,7 +48,7 @@ class Change(ApiStruct, frozen=True, kw_only=True):
 
     revision: int
     type: Literal["put", "deleted"]
-    object: TaskSet | Task | Node | Queue | Board | Reservation  # never serialised as a union; dispatch with isinstance
+    object: TaskSet | Task | Node | Queue | Cohort | Board | Reservation  # never serialised as a union; dispatch with isinstance
 
 
 class Image(ApiStruct, frozen=True, kw_only=True):
@@ -121,6 +122,27 @@ class Backend(Protocol):
 
     async def delete_reservation(self, name: str) -> None:
         """Remove a reservation; raises NotFound."""
+
+    async def declared(self) -> list[Queue | Cohort]:
+        """Return the queues and cohorts as the configuration has them; live definitions of their names win."""
+
+    async def put_queue(self, queue: Queue) -> None:
+        """Store a live definition of a queue; raises InvalidSpec for one that the tree can't have."""
+
+    async def delete_queue(self, name: str) -> None:
+        """Remove a queue; raises NotFound, Conflict while it is declared or TaskSets wait or run in it."""
+
+    async def reset_queue(self, name: str) -> None:
+        """Forget the live definition; raises NotFound, Conflict where none is declared."""
+
+    async def put_cohort(self, cohort: Cohort) -> None:
+        """Store a live definition of a cohort; raises InvalidSpec for one that the tree can't have."""
+
+    async def delete_cohort(self, name: str) -> None:
+        """Remove a cohort; raises NotFound, Conflict while it is declared or has members."""
+
+    async def reset_cohort(self, name: str) -> None:
+        """Forget the live definition; raises NotFound, Conflict where none is declared."""
 
     # --- tasks
     async def reserve(

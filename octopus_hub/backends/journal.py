@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.task import Address, Task
 from octopus_hub.model.taskset import TaskSet
 
 Addresses = dict[tuple[str, int], Address]
-NamedObject = Reservation  # what an administrator puts: stored by kind and name
+NamedObject = Reservation | Queue | Cohort  # what an administrator puts: stored by kind and name
 
 
 @dataclass(frozen=True, slots=True)

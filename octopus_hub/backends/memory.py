@@ -19,6 +19,7 @@ import msgspec
 from octopus_hub.backends.base import Beside, Change, Image, Listing
 from octopus_hub.backends.fanout import KEPT
 from octopus_hub.backends.patterns import matcher
+from octopus_hub.backends.queues import QueueCalls, Queues
 from octopus_hub.backends.truth import Truth, check_members
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.errors import InvalidSpec, NotFound, TooLarge, Unavailable
@@ -48,7 +49,7 @@ def node(name: str, *, cpu: int = 8, memory: int = 16 << 30, **devices: int) -> 
     )
 
 
-class MemoryBackend:
+class MemoryBackend(QueueCalls):
     """The Backend protocol in dictionaries.
 
     Parameters
@@ -127,6 +128,9 @@ class MemoryBackend:
     def set_queue(self, changed: Queue) -> None:
         """Change or add a queue."""
         self.truth.put_queue(changed)
+
+    def _tree(self) -> Queues:
+        return self.truth.tree
 
     def add_image(self, name: str, content: str = "") -> Image:
         """Add an environment; equal content gives an equal digest."""

@@ -17,6 +17,7 @@ from octopus_hub.backends.base import Change, Listing
 from octopus_hub.backends.fanout import KEPT, Fanout
 from octopus_hub.backends.journal import Addresses, Batch, IdempotencyKey, Journal, Stored
 from octopus_hub.backends.kept import Kept
+from octopus_hub.backends.queues import Queues
 from octopus_hub.backends.taskrows import TaskKey, TaskRows, new_row
 from octopus_hub.model.errors import Conflict, InvalidSpec, NotFound
 from octopus_hub.model.names import next_name
@@ -61,11 +62,11 @@ class Truth:
         self.fanout = Fanout(epoch << 32, kept_changes)
         self.tasksets: dict[str, TaskSet] = {}
         self.nodes: dict[str, Node] = {}
-        self.queues: dict[str, Queue] = {}
         self.boards: dict[str, Board] = {}
         self.priorities: tuple[PriorityClass, ...] = DEFAULT_PRIORITIES
         reservations = (each for each in stored.objects if isinstance(each, Reservation))
         self.reservations = Kept(reservations, self._commit, self.fanout.emit, "octopus reservations")
+        self.tree = Queues(stored.objects, self._commit, self.fanout.emit, self._held_in)
         self.ledgers = stored.ledgers
         self._clock = clock
         self._journal = journal
@@ -91,6 +92,7 @@ class Truth:
             tasks=list(self.tasks.values()),
             nodes=list(self.nodes.values()),
             queues=list(self.queues.values()),
+            cohorts=list(self.tree.cohorts.now.values()),
             boards=list(self.boards.values()),
             priorities=list(self.priorities),
             reservations=list(self.reservations.rows.values()),
@@ -99,6 +101,11 @@ class Truth:
     def watch(self, revision: int) -> AsyncIterator[Change]:
         """Yield every change after ``revision``."""
         return self.fanout.watch(revision)
+
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        """All queues by name, as they count now."""
+        return self.tree.queues.now
 
     @property
     def tasks(self) -> dict[TaskKey, Task]:
@@ -240,10 +247,11 @@ class Truth:
             self.fanout.emit("put", node)
 
     def put_queue(self, queue: Queue) -> None:
-        """Tell what a queue is now."""
-        if self.queues.get(queue.name) != queue:
-            self.queues[queue.name] = queue
-            self.fanout.emit("put", queue)
+        """Tell what a queue is by the configuration."""
+        self.tree.queues.declare(queue)
+
+    def _held_in(self, queue: str) -> int:
+        return sum(each.spec.queue == queue and not each.status.phase.terminal for each in self.tasksets.values())
 
     def put_ledger(self, name: str, content: dict[str, Any]) -> None:
         """Store a ledger."""

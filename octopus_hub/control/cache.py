@@ -16,7 +16,7 @@ from octopus_hub.control.usage import Holding, Sums, holding
 from octopus_hub.core.snapshot import NodeView, Running, Snapshot
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.node import Node
-from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
+from octopus_hub.model.queue import DEFAULT_PRIORITIES, Cohort, PriorityClass, Queue
 from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.status import Board, QueuePlace
 from octopus_hub.model.task import Task
@@ -24,7 +24,7 @@ from octopus_hub.model.taskset import TaskSet
 
 Subscriber = Callable[[Change], None]
 TaskKey = tuple[str, str]  # (namespace, task name)
-Item = TaskSet | Task | Node | Queue | Board | Reservation
+Item = TaskSet | Task | Node | Queue | Cohort | Board | Reservation
 Key = TypeVar("Key")
 Row = TypeVar("Row")
 
@@ -39,6 +39,7 @@ class Cache:
         self.tasks: dict[TaskKey, Task] = {}
         self.nodes: dict[str, Node] = {}
         self.queues: dict[str, Queue] = {}
+        self.cohorts: dict[str, Cohort] = {}
         self.boards: dict[str, Board] = {}
         self.calendar = Calendar()
         self.priorities: dict[str, PriorityClass] = {}
@@ -48,6 +49,7 @@ class Cache:
         self._views: tuple[NodeView, ...] | None = None
         self._usage = Sums()
         self._queue_view: dict[str, Queue] | None = None
+        self._cohort_view: dict[str, Cohort] | None = None
         self._running: dict[str, Running] = {}
         self._running_view: dict[str, Running] | None = None
         self._subscribers: list[Subscriber] = []
@@ -72,11 +74,13 @@ class Cache:
         yield from _absent(self.tasksets, (taskset.metadata.uid for taskset in listing.tasksets))
         yield from _absent(self.nodes, (node.name for node in listing.nodes))
         yield from _absent(self.queues, (queue.name for queue in listing.queues))
+        yield from _absent(self.cohorts, (cohort.name for cohort in listing.cohorts))
         yield from _absent(self.calendar.reservations, (each.name for each in listing.reservations))
 
     def _differing(self, listing: Listing) -> Iterator[Item]:
         """Yield what is listed and not known so; TaskSets before their tasks."""
         yield from (each for each in listing.nodes if self.nodes.get(each.name) != each)
+        yield from (each for each in listing.cohorts if self.cohorts.get(each.name) != each)
         yield from (each for each in listing.queues if self.queues.get(each.name) != each)
         yield from (each for each in listing.reservations if self.calendar.reservations.get(each.name) != each)
         yield from (each for each in listing.tasksets if self.tasksets.get(each.metadata.uid) != each)
@@ -102,6 +106,11 @@ class Cache:
             self.queues[item.name] = item
             if not put:
                 del self.queues[item.name]
+        elif isinstance(item, Cohort):
+            self._cohort_view = None
+            self.cohorts[item.name] = item
+            if not put:
+                del self.cohorts[item.name]
         elif isinstance(item, Reservation):
             self.calendar.put(item) if put else self.calendar.drop(item.name)
         else:
@@ -149,6 +158,8 @@ class Cache:
             )
         if self._queue_view is None:
             self._queue_view = dict(self.queues)
+        if self._cohort_view is None:
+            self._cohort_view = dict(self.cohorts)
         if self._running_view is None:
             self._running_view = dict(self._running)
         return Snapshot(
@@ -156,6 +167,7 @@ class Cache:
             self._usage.freeze(),
             self._queue_view,
             self._running_view,
+            self._cohort_view,
             windows=self.calendar.windows(self._views, now),
         )
 

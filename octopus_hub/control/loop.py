@@ -30,7 +30,7 @@ from octopus_hub.core.schedule import schedule
 from octopus_hub.core.snapshot import Snapshot, Waiting
 from octopus_hub.model.errors import Conflict, NotFound, OctopusError, StateError
 from octopus_hub.model.node import Node
-from octopus_hub.model.queue import Queue
+from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.model.status import Status
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
@@ -178,7 +178,7 @@ class Controller:
                 self._forget(item)
             else:
                 self._notice_taskset(self.cache.tasksets.get(item.metadata.uid, item))
-        elif isinstance(item, Node | Queue):
+        elif isinstance(item, Node | Queue | Cohort):
             self._memo = None
             self._dirty.set()
 

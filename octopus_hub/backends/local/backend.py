@@ -28,6 +28,7 @@ from octopus_hub.backends.local.records import Records
 from octopus_hub.backends.local.runner import Prepared, Runner
 from octopus_hub.backends.local.store import Store
 from octopus_hub.backends.local.vault import Vault
+from octopus_hub.backends.queues import QueueCalls, Queues
 from octopus_hub.backends.truth import Truth, check_members
 from octopus_hub.model.descriptor import DeviceDescriptor
 from octopus_hub.model.errors import OctopusError, Unavailable
@@ -45,7 +46,7 @@ OBSERVE_SECONDS = 5.0  # while tasks hold real devices; twelve times rarer other
 _log = logging.getLogger(__name__)
 
 
-class LocalBackend:
+class LocalBackend(QueueCalls):
     """See the module's docstring; the methods are those of :class:`octopus_hub.backends.base.Backend`.
 
     Parameters
@@ -112,6 +113,8 @@ class LocalBackend:
         self._discovered = {device.id for device in found}
         for node in nodes(self.config.nodes, lambda: found):
             self._truth.put_node(node)
+        for cohort in self.config.cohorts:
+            self._truth.tree.cohorts.declare(cohort)
         for queue in self.config.queues:
             self._truth.put_queue(queue)
         self._truth.priorities = self.config.priorities
@@ -155,6 +158,9 @@ class LocalBackend:
     async def now(self) -> float:
         """Return the clock's time."""
         return self._clock()
+
+    def _tree(self) -> Queues:
+        return self._truth.tree
 
     # --- truth
     async def listing(self) -> Listing:

@@ -24,6 +24,7 @@ from octopus_hub.backends.journal import Addresses, Batch, IdempotencyKey, Store
 from octopus_hub.backends.local import schema
 from octopus_hub.backends.local.statefolder import disk_full
 from octopus_hub.model.errors import StateError
+from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.task import Address, Task
 from octopus_hub.model.taskset import TaskSet
@@ -36,7 +37,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_taskset = msgspec.json.Decoder(TaskSet).decode
 _decode_task = msgspec.json.Decoder(Task).decode
 _decode_addresses = msgspec.json.Decoder(list[tuple[str, int, Address]]).decode
-_decode_objects = {each.__name__: msgspec.json.Decoder(each).decode for each in (Reservation,)}
+_decode_objects = {each.__name__: msgspec.json.Decoder(each).decode for each in (Reservation, Queue, Cohort)}
 _decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 
 
