@@ -43,6 +43,16 @@ class Held:
     devices: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What taking or giving back some tasks makes of a node: what is used then, None of nothing."""
+
+    after: Vector
+    amounts: Amounts | None
+    free: int
+    broken: int
+
+
 class Pool:
     """Nodes and what is held on them, by queues and by users.
 
@@ -63,18 +73,20 @@ class Pool:
         self._kinds = (CPU, MEMORY, *kinds)
         self._charged = (*self._kinds, *(f"{kind}:{sku}" for kind in kinds for sku in skus))
         self._capacity = {node.name: _vector(self._kinds, flat(node.capacity)) for node in nodes}
-        self._devices = {name: sum(vector[2:]) for name, vector in self._capacity.items()}
-        self.size = self.free = sum(self._devices.values())
+        self.size = self.free = sum(sum(vector[2:]) for vector in self._capacity.values())
         self.broken = 0
         self._nothing: Vector = (0,) * len(self._kinds)
         self._uncharged: Vector = (0,) * len(self._charged)
         self._used: dict[str, Vector] = {}
-        self._nodes: dict[str, Amounts] = {}  # the same
         self._moved: dict[str, None] = {}
         self._queues: dict[str, Vector] = {}
         self._users: dict[tuple[str, str], Vector] = {}
         self._tasks: dict[tuple[str, str], int] = {}
         self._amounts: dict[Vector, Amounts] = {}
+        self._told_nodes: dict[str, Amounts] = {}  # the same as values that a snapshot shows
+        self._told_queues: dict[str, Amounts] = {}
+        self._told_users: dict[tuple[str, str], Amounts] = {}
+        self._changes: dict[tuple[Vector, Vector, Vector, int], _Change] = {}
         self._shapes: dict[tuple[int, tuple[tuple[str, int], ...]], Shape] = {}
         self._usage: Usage | None = None
 
@@ -107,11 +119,10 @@ class Pool:
     def usage(self) -> Usage:
         """Return what is held; the same value until something changes."""
         if self._usage is None:
-            amounts = self._told
             self._usage = Usage(
-                nodes=self._nodes.copy(),
-                queues={name: amounts(used) for name, used in self._queues.items()},
-                users={key: amounts(used) for key, used in self._users.items()},
+                nodes=self._told_nodes.copy(),
+                queues=self._told_queues.copy(),
+                users=self._told_users.copy(),
                 tasks=self._tasks.copy(),
             )
         return self._usage
@@ -129,9 +140,11 @@ class Pool:
             each = held.shape.each[role]
             for span in spans:
                 self._change(span.node, each, sign * span.count)
-        self._queues[gang.queue] = _sum(self._queues.get(gang.queue, self._uncharged), held.total, sign)
-        user = (gang.queue, gang.owner)
-        self._users[user] = _sum(self._users.get(user, self._uncharged), held.total, sign)
+        queue, user = gang.queue, (gang.queue, gang.owner)
+        used = self._queues[queue] = _sum(self._queues.get(queue, self._uncharged), held.total, sign)
+        self._told_queues[queue] = self._told(used)
+        used = self._users[user] = _sum(self._users.get(user, self._uncharged), held.total, sign)
+        self._told_users[user] = self._told(used)
         self._tasks[user] = self._tasks.get(user, 0) + sign * held.tasks
 
     def _shape(self, needs: tuple[RoleNeed, ...]) -> Shape:
@@ -139,21 +152,30 @@ class Pool:
         return Shape(needs, each, {need.role: _vector(self._charged, charged(need)) for need in needs})
 
     def _change(self, node: str, each: Vector, times: int) -> None:
-        before = self._used.get(node, self._nothing)
-        after = _sum(before, each, times)
         capacity = self._capacity.get(node, self._nothing)
+        before = self._used.get(node, self._nothing)
+        key = (capacity, before, each, times)
+        change = self._changes.get(key)
+        if change is None:
+            change = self._changes[key] = self._new_change(node, *key)
+        if change.amounts is None:
+            self._used.pop(node, None)
+            self._told_nodes.pop(node, None)
+        else:
+            self._used[node] = change.after
+            self._told_nodes[node] = change.amounts
+        self._moved[node] = None
+        self.free += change.free
+        self.broken += change.broken
+
+    def _new_change(self, node: str, capacity: Vector, before: Vector, each: Vector, times: int) -> _Change:
+        """Return what such a change of any such node is: there are few of them."""
+        after = _sum(before, each, times)
         if any(used > most for used, most in zip(after, capacity, strict=True)):
             raise BrokenPlan(f"{node} has {self._told(capacity)}, and {self._told(after)} of it was given")
-        self._moved[node] = None
-        if any(after):
-            self._used[node] = after
-            self._nodes[node] = self._told(after)
-        else:
-            self._used.pop(node, None)
-            self._nodes.pop(node, None)
-        here, was, now = self._devices.get(node, 0), sum(before[2:]), sum(after[2:])
-        self.free += was - now
-        self.broken += (here - now if now else 0) - (here - was if was else 0)
+        here, was, now = sum(capacity[2:]), sum(before[2:]), sum(after[2:])
+        broken = (here - now if now else 0) - (here - was if was else 0)
+        return _Change(after, self._told(after) if any(after) else None, was - now, broken)
 
     def _told(self, vector: Vector) -> Amounts:
         found = self._amounts.get(vector)
