@@ -89,6 +89,7 @@ def running_gang(
         leaving=leaves(taskset),
         claimed_by=status.preempted_for if status.phase is Phase.PREEMPTING else "",
         sheds=shed(status.placement, status.resize_to) if status.resize_to else {},
+        resizing=bool(status.resize_to),
     )
 
 

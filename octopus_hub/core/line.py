@@ -29,6 +29,7 @@ class Shape:
     total: dict[str, int]
     width: float  # devices (or CPUs, where it asks for none)
     choices: bool  # some role may run in several ways
+    elastic: bool  # some role may have more tasks
 
 
 class Entry(NamedTuple):

@@ -37,6 +37,7 @@ class Memo:
     lines: dict[str, Line] = field(default_factory=dict)
     herds: dict[str, Herd] = field(default_factory=dict)
     leaving: dict[str, Running] = field(default_factory=dict)
+    elastic: set[str] = field(default_factory=set)  # uids of running gangs that may have more tasks
     running: Mapping[str, Running] = field(default_factory=dict)
     fits_bare: dict[tuple[Role, ...], bool] = field(default_factory=dict)
     now: float = 0.0
@@ -44,7 +45,7 @@ class Memo:
     broken: bool = False  # a cycle failed half-way
     plan: Plan | None = None
     _moments: dict[str, Moment] = field(default_factory=dict)
-    _shapes: dict[tuple[Role, ...], Shape] = field(default_factory=dict)
+    _shapes: dict[tuple[tuple[Role, ...], tuple[int | None, ...]], Shape] = field(default_factory=dict)
     _by_needs: dict[int, tuple[object, Shape]] = field(default_factory=dict)
     _known: dict[str, Waiting] = field(default_factory=dict)
     _avoiding: dict[str, Waiting] = field(default_factory=dict)
@@ -122,19 +123,27 @@ class Memo:
         if known is not None and known[0] is gang.needs:
             return known[1]
         roles = roles_of(self.trial.cluster, gang)
-        shape = self._shapes.get(roles)
+        key = (roles, tuple(need.most for need in gang.needs))
+        shape = self._shapes.get(key)
         if shape is None:
             if len(self._shapes) >= SHAPES_KEPT:
                 self._shapes.clear()
             choices = any(need.choices for need in gang.needs)
-            shape = self._shapes[roles] = Shape(roles, gang_total(gang.needs), width(gang), choices)
+            elastic = any(need.most is not None for need in gang.needs)
+            shape = self._shapes[key] = Shape(roles, gang_total(gang.needs), width(gang), choices, elastic)
         if len(self._by_needs) >= SHAPES_KEPT:
             self._by_needs.clear()
         self._by_needs[id(gang.needs)] = (gang.needs, shape)  # holding it keeps its id from being used again
         return shape
 
     def valid_until(self) -> float | None:
-        """Return when time alone may change the plan: a back-off or a review period ends."""
+        """Return when time alone may change the plan: a back-off or a review period ends; at once with a calendar."""
+        if (
+            self.snapshot.windows
+            or self.elastic
+            or any(line.queue is not None and line.queue.backfill == "reserve" for line in self.lines.values())
+        ):
+            return self.now
         times = [until for gang in self._avoiding.values() for until in gang.avoid.values() if until > self.now]
         for line in self.lines.values():
             if line.queue is not None and (line.policy.claim or line.policy.timed):
@@ -190,6 +199,8 @@ class Memo:
             if herd is None:
                 herd = self.herds[each.gang.queue] = Herd()
             herd.put(each, self.snapshot.queues.get(each.gang.queue))
+            if any(need.most is not None for need in each.gang.needs):
+                self.elastic.add(each.gang.uid)
             if each.leaving:
                 self.leaving[each.gang.uid] = each
                 self.trial.freed += not each.claimed_by  # it will make room for whoever waits
@@ -198,6 +209,7 @@ class Memo:
     def _leave_herd(self, running: Running) -> None:
         self.herds[running.gang.queue].drop(running.gang.uid)
         self.leaving.pop(running.gang.uid, None)
+        self.elastic.discard(running.gang.uid)
 
     def _follow_waiting(self, waiting: list[Waiting], delta: Delta | None) -> None:
         before = self.waiting

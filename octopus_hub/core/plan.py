@@ -18,14 +18,14 @@ class Admission:
     placement: Mapping[str, tuple[Span, ...]]
 
 
-EvictionRule = Literal["priority", "service", "fairness", "reclaim", "window"]
+EvictionRule = Literal["priority", "service", "fairness", "reclaim", "window", "budget"]
 
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
     """A gang that is preempted for another, whole, with notice.
 
-    ``by`` is the uid of the claimant (the name of a window for rule ``window``). The claimant is admitted by a later
+    ``by`` is the uid of the claimant (the name of a window for rule ``window``, of the queue for ``budget``). The claimant is admitted by a later
     cycle, once what it waits for has gone; until then nobody else gets that room.
     """
 

@@ -21,10 +21,14 @@ Admissible = Callable[[], bool]  # the quotas let the claimant in, as the trial 
 
 
 class Candidate(NamedTuple):
-    """A running gang that may be asked to go, and under which rule."""
+    """A running gang that may be asked to go, and under which rule.
+
+    ``still`` says, with others gone already, whether the rule holds (its queue still borrows).
+    """
 
     member: Member
     rule: EvictionRule
+    still: Callable[[], bool] | None = None
 
 
 class Room(NamedTuple):
@@ -71,8 +75,8 @@ def make_room(trial: Trial, claim: Claim, leaving: Sequence[Running], candidates
 
 
 def lift(trial: Trial, running: Running) -> None:
-    """Take a running gang off its nodes and quotas."""
-    trial.remove(running.gang, running.placement)
+    """Take what a running gang leaves off its nodes and quotas."""
+    trial.remove(running.gang, running.sheds if running.resizing else running.placement)
 
 
 def _single(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room | None:
@@ -80,7 +84,7 @@ def _single(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room
     mark = trial.mark()
     tried = 0
     for candidate in candidates:
-        if candidate.member.width < claim.short:
+        if candidate.member.width < claim.short or not _still(candidate):
             continue
         lift(trial, candidate.member.running)
         placement = claim.place(trial)
@@ -99,6 +103,8 @@ def _several(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Roo
     placement = None
     short = claim.short
     for candidate in candidates:
+        if not _still(candidate):
+            continue
         lift(trial, candidate.member.running)
         taken.append(candidate)
         short -= candidate.member.width
@@ -119,3 +125,7 @@ def _several(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Roo
             placement = without
             taken.remove(candidate)
     return Room(placement, tuple(taken))
+
+
+def _still(candidate: Candidate) -> bool:
+    return candidate.still is None or candidate.still()

@@ -52,6 +52,7 @@ def schedule(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: A
     plan = Plan(
         admissions=tuple(cycle.admissions),
         evictions=tuple(cycle.evictions),
+        resizes=tuple(cycle.resizes),
         faults=tuple(
             Fault(name, line.queue.policy, line.fault)
             for name, line in state.lines.items()

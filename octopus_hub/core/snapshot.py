@@ -117,6 +117,8 @@ class Running:
         On its way out (preempted, stopping): it can't be preempted again and what it holds comes free by itself.
     claimed_by : str
         uid of the gang it makes room for; nobody else gets that room while that gang waits.
+    resizing : bool
+        It leaves only to go on in ``placement``, with other numbers of tasks.
     sheds : mapping
         What it gives up beside ``placement`` by a resize under way; comes free within its notice.
     """
@@ -128,6 +130,7 @@ class Running:
     leaving: bool = False
     claimed_by: str = ""
     sheds: Placement = field(default_factory=dict)
+    resizing: bool = False
 
     @property
     def deadline(self) -> float | None:
@@ -279,11 +282,12 @@ def gang_total(needs: Sequence[RoleNeed]) -> dict[str, int]:
 
 
 def placed_total(needs: Sequence[RoleNeed], placement: Placement) -> dict[str, int]:
-    """Return what quotas count for a gang in its place; an elastic one may have more tasks there than it asks for."""
+    """Return what quotas count for the placed tasks of a gang; an elastic one may have more than it asks for."""
     total: dict[str, int] = {}
     for need in needs:
-        count = need.count if need.most is None else sum(span.count for span in placement.get(need.role, ()))
-        _accumulate(total, charged(need), count)
+        count = sum(span.count for span in placement.get(need.role, ()))
+        if count:
+            _accumulate(total, charged(need), count)
     return total
 
 
@@ -493,6 +497,10 @@ class Trial:
                 kept = self.kept.setdefault(self.cluster.index[span.node], [0] * len(vector))
                 for dimension, amount in enumerate(vector):
                     kept[dimension] += amount * span.count
+
+    def spare(self, gang: Waiting, placement: Placement) -> None:
+        """Give back what :meth:`keep` set aside, until the journal is rolled back."""
+        self._move(gang, placement, -1)
 
     def fits(self, gang: Waiting, placement: Placement) -> bool:
         """Say whether exactly this placement is free now."""

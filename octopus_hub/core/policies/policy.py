@@ -52,6 +52,8 @@ class Policy:
     claim, standing : callable, optional
         A waiting gang evicts a running one if its claim is below the other's standing. None: it never evicts. A
         standing comes with the time until which it stays the same, as far as the gang is concerned.
+    patient : callable, optional
+        Says whether a gang that finds no room can go on without nodes kept for it, where backfill takes any.
     """
 
     rank: Callable[[Waiting, Moment], Rank]
@@ -60,3 +62,4 @@ class Policy:
     claim: Callable[[Waiting, Moment], int] | None = None
     standing: Callable[[Running, Moment], Standing] | None = None
     rule: EvictionRule = "priority"
+    patient: Callable[[Waiting, Moment], bool] | None = None

@@ -1,0 +1,107 @@
+"""Nodes that are kept for blocked heads, from when on, and who may use them until then. Part of a cycle.
+
+Where backfill is wished the reservation is the earliest that the maximum runtimes of what runs allow; as long as what
+is before it stays, its start never moves later: others use those nodes only if they end before it, or beside it. Without
+backfill (or where nothing bounds what runs) it is the placement on an empty cluster, and nobody uses it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from octopus_hub.core.choices import Placed
+from octopus_hub.core.line import Shape
+from octopus_hub.core.memo import Memo
+from octopus_hub.core.placement import Role, find
+from octopus_hub.core.preempt import lift
+from octopus_hub.core.snapshot import Waiting
+
+TIMED_HEADS = 16  # of so many heads per cycle the earliest start is looked for
+LIFTS = 2_000  # ends of running gangs that are looked at for each
+
+
+class Reservation(NamedTuple):
+    """Nodes kept for a gang; ``start`` is when it will have them at the latest, None if nothing bounds that."""
+
+    gang: Waiting
+    placement: Placed
+    start: float | None
+
+
+class Ahead:
+    """The reservations of one cycle."""
+
+    def __init__(self, memo: Memo) -> None:
+        self.memo = memo
+        self.trial = memo.trial
+        self.kept: list[Reservation] = []
+        self._unkept: set[tuple[tuple[Role, ...], frozenset[int]]] = set()
+        self._timed = 0
+
+    def reserve(self, gang: Waiting, shape: Shape, excluded: frozenset[int], *, timed: bool) -> Placed | None:
+        """Keep nodes for a blocked gang; returns the places if they turn out to be free, and keeps nothing then."""
+        if timed and self._timed < TIMED_HEADS:
+            self._timed += 1
+            found = self._earliest(gang, shape, excluded)
+            if found is not None:
+                self._keep(found)
+                return None
+        tried = (shape.roles, excluded)
+        if tried in self._unkept:
+            return None
+        empty = self.memo.empty
+        kept = find(empty, gang, excluded) or (find(empty, gang) if excluded else None)
+        if kept is None:
+            self._unkept.add(tried)
+            return None
+        if not excluded and self.trial.fits(gang, kept):  # packing found no way, but this one is free
+            return kept
+        self._keep(Reservation(gang, kept, None))
+        return None
+
+    def _keep(self, reservation: Reservation) -> None:
+        self.kept.append(reservation)
+        self.trial.keep(reservation.gang, reservation.placement)
+        self.memo.empty.keep(reservation.gang, reservation.placement)
+
+    def _earliest(self, gang: Waiting, shape: Shape, excluded: frozenset[int]) -> Reservation | None:
+        """Find the first end of what runs at which the gang fits, if all ends are as late as they may be."""
+        now = self.memo.now
+        ends = sorted(
+            (now if running.leaving else max(now, deadline or now), uid)
+            for uid, running in self.memo.running.items()
+            if ((deadline := running.deadline) is not None or running.leaving) and not running.resizing
+        )
+        mark = self.trial.mark()
+        try:
+            for at, (end, uid) in enumerate(ends[:LIFTS]):
+                lift(self.trial, self.memo.running[uid])
+                if at + 1 < len(ends) and ends[at + 1][0] == end:
+                    continue
+                if any(self.trial.slots(role.need, role.selector, excluded).total < role.tasks for role in shape.roles):
+                    continue
+                placement = find(self.trial, gang, excluded)
+                if placement is not None:
+                    return Reservation(gang, placement, end)
+        finally:
+            self.trial.rollback(mark)
+        return None
+
+    def beside(self, gang: Waiting, shape: Shape, excluded: frozenset[int]) -> Placed | None:
+        """Return places of a gang that is gone before the reservations in its way begin; None if there are none."""
+        if gang.max_runtime is None:
+            return None
+        end = self.memo.now + gang.max_runtime
+        harmless = [each for each in self.kept if each.start is not None and end <= each.start]
+        if not harmless:
+            return None
+        mark = self.trial.mark()
+        for each in harmless:
+            self.trial.spare(each.gang, each.placement)
+        placement = find(self.trial, gang, excluded)
+        self.trial.rollback(mark)
+        return placement
+
+    def start_of(self, uid: str) -> float | None:
+        """Return the reserved start of a gang, None if it has none."""
+        return next((each.start for each in self.kept if each.gang.uid == uid), None)

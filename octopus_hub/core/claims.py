@@ -1,0 +1,256 @@
+"""Room that others make: who is asked to go (or to shrink) for whom, and what is kept for claimants meanwhile.
+
+Part of a cycle. A claimant is admitted by the first cycle that finds its room; until then the room is counted as its
+own beside what the leaving gangs still hold, on nodes and quotas, so that nothing is ever given twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from octopus_hub.core.calendar import overdue
+from octopus_hub.core.choices import Placed
+from octopus_hub.core.herd import Herd
+from octopus_hub.core.line import Entry, Shape
+from octopus_hub.core.memo import Memo
+from octopus_hub.core.plan import Eviction, Resize
+from octopus_hub.core.policies import POLICIES
+from octopus_hub.core.policies.fifo import POLICY as FIFO
+from octopus_hub.core.preempt import Candidate, Claim, lift, make_room
+from octopus_hub.core.shrinking import shrink
+from octopus_hub.core.sizes import size
+from octopus_hub.core.snapshot import Running, Waiting
+from octopus_hub.model.queue import Queue
+
+SHRINKS_TRIED = 8
+Place = Callable[[Waiting, Shape], Placed | None]  # where a gang can start as the trial is now, within its quotas
+
+
+class Claims:
+    """The claims of one cycle.
+
+    Attributes
+    ----------
+    waiting_for : dict of str to list of Running
+        Claimants and whom they wait for.
+    """
+
+    def __init__(self, memo: Memo, place: Place) -> None:
+        self.memo = memo
+        self.trial = memo.trial
+        self.quotas = memo.quotas
+        self.evictions: list[Eviction] = []
+        self.resizes: list[Resize] = []
+        self.waiting_for: dict[str, list[Running]] = {}
+        self._place = place
+        self._asked: set[str] = set()  # in this cycle
+
+    # --- those that claimed before
+    def pending(self) -> Iterator[tuple[Waiting, list[Running]]]:
+        """Yield the claimants for whom others leave, the longest waiting first."""
+        claims: dict[str, list[Running]] = {}
+        for running in self.memo.leaving.values():
+            if running.claimed_by:
+                claims.setdefault(running.claimed_by, []).append(running)
+        found = [(gang, claims[uid]) for uid in claims if (gang := self.memo.waits(uid)) is not None]
+        yield from sorted(found, key=lambda claim: (claim[0].queued_at, claim[0].uid))
+
+    def expect(self, gang: Waiting, shape: Shape, victims: list[Running]) -> bool:
+        """Keep the room that is being made for a claimant; False if it is not enough any more."""
+        mark = self.trial.mark()
+        for running in victims:
+            lift(self.trial, running)
+        placement = self._place(gang, shape)
+        self.trial.rollback(mark)
+        if placement is None:
+            return False
+        self._keep(gang, shape, placement, victims)
+        return True
+
+    def _keep(self, gang: Waiting, shape: Shape, placement: Placed, victims: list[Running]) -> None:
+        self.trial.keep(gang, placement)
+        self.trial.charge(gang, shape.total, 1)
+        self.waiting_for[gang.uid] = victims
+
+    # --- those that must go whoever waits
+    def go(self, evictions: Iterable[Eviction]) -> None:
+        """Ask these to go: for a window, or because a budget is used up."""
+        for eviction in evictions:
+            if eviction.uid not in self._asked:
+                self._asked.add(eviction.uid)
+                self.evictions.append(eviction)
+
+    def due(self) -> None:
+        """Ask those to go whose nodes are set aside, or whose queue has used up its budget and stops then."""
+        snapshot = self.memo.snapshot
+        if snapshot.windows:
+            self.go(overdue(snapshot.windows, snapshot.running.values(), self.memo.now))
+        for name in snapshot.spent:
+            if self.quotas.over_budget(name) == "stop" and (herd := self.memo.herds.get(name)) is not None:
+                members = [member.running for member in herd.members.values()]
+                self.go(
+                    Eviction(each.gang.uid, name, "budget")
+                    for each in sorted(members, key=lambda each: each.gang.uid)
+                    if not each.leaving and each.gang.preemptible
+                )
+
+    # --- new claims
+    def claim(self, entry: Entry, queue: Queue, excluded: frozenset[int]) -> bool:
+        """Ask others to make room for a gang; return whether they do."""
+        gang, shape = entry.gang, entry.shape
+        short = shape.width - self._free_devices(shape)
+        candidates = self._candidates(entry, queue, short)
+        if not candidates:
+            return False
+        if self._shrunk(gang, shape, candidates):
+            return True
+        claim = Claim(gang, excluded, short, lambda: self.quotas.check(gang, shape.total) is None)
+        room = make_room(self.trial, claim, self._leaving(), candidates)
+        if room is None or not room.victims:
+            return False  # without victims room comes by itself: it waits like any other
+        self.go(Eviction(each.member.running.gang.uid, gang.uid, each.rule) for each in room.victims)
+        self._keep(gang, shape, room.placement, [each.member.running for each in room.victims])
+        return True
+
+    def _shrunk(self, gang: Waiting, shape: Shape, candidates: list[Candidate]) -> bool:
+        """Let an elastic gang give up tasks beyond its minimum instead of its place."""
+        tried = 0
+        for candidate in candidates:
+            running = candidate.member.running
+            if not _beyond_minimum(running):
+                continue
+            mark = self.trial.mark()
+            resize = shrink(
+                self.trial, running, gang, lambda trial: self._place(gang, shape) is not None, self.memo.now
+            )
+            placement = self._place(gang, shape) if resize is not None else None
+            self.trial.rollback(mark)
+            if resize is not None and placement is not None:
+                self._asked.add(resize.uid)
+                self.resizes.append(resize)
+                self._keep(gang, shape, placement, [running])
+                return True
+            tried += 1
+            if tried == SHRINKS_TRIED:
+                break
+        return False
+
+    def _leaving(self) -> list[Running]:
+        """Return what leaves without a claimant that waits for it."""
+        return [
+            running
+            for running in self.memo.leaving.values()
+            if not running.claimed_by or self.memo.waits(running.claimed_by) is None
+        ]
+
+    def _free_devices(self, shape: Shape) -> float:
+        """Return how many devices of the kinds it asks for are free: a bound, whatever their places."""
+        kinds = {dimension for role in shape.roles for dimension, _ in role.need if dimension > 1}
+        if not kinds:
+            return shape.width
+        return float(sum(self.trial.slots(((dimension, 1),), ()).total for dimension in kinds))
+
+    # --- who may be asked
+    def _candidates(self, entry: Entry, queue: Queue, short: float) -> list[Candidate]:
+        """Return who may have to go for a gang, the first to go first; none if all of them would not be enough."""
+        found: list[Candidate] = []
+        if self.memo.snapshot.spent:
+            found += self._of_low_queues(entry)
+        if queue.cohort:
+            found += self._borrowers(entry)
+        within = self._within(entry, queue, short if not found else 0.0)
+        found += within
+        if queue.cohort and queue.policy == "fair":
+            found += self._beyond_their_share(entry)
+        if sum(each.member.width for each in found) < short:
+            return []
+        return [each for each in found if each.member.running.gang.uid not in self._asked]
+
+    def _within(self, entry: Entry, queue: Queue, short: float) -> list[Candidate]:
+        """Return those that the queue's own policy puts behind the gang."""
+        policy = self.memo.lines[entry.gang.queue].policy
+        herd = self.memo.herds.get(entry.gang.queue)
+        if policy.claim is None or herd is None or not queue.preemption.within:
+            return []
+        moment = self.memo.moment(queue)
+        herd.review(policy, moment)
+        level = policy.claim(entry.gang, moment)
+        if herd.above(level) < short and not queue.cohort:
+            return []
+        found = []
+        for member in herd.ranked:
+            assert member.standing is not None
+            if member.standing <= level:
+                break
+            found.append(Candidate(member, policy.rule))
+        return found
+
+    def _borrowers(self, entry: Entry) -> list[Candidate]:
+        """Return those of other queues that run on what belongs to this one, the queue with the largest share first."""
+        names = self.quotas.reclaimable(entry.gang, entry.shape.total)
+        found: list[Candidate] = []
+        for name in sorted(names, key=lambda name: (-self.quotas.share(name), name)):
+            herd = self._reviewed(name)
+            if herd is not None and self.memo.snapshot.queues[name].preemption.reclaim:
+                still = _borrowing(self, name)
+                found += [Candidate(member, "reclaim", still) for member in herd.ranked]
+        return found
+
+    def _beyond_their_share(self, entry: Entry) -> list[Candidate]:
+        """Return those of other queues of the cohort that keep a larger share than this queue has with the gang."""
+        gang, total = entry.gang, entry.shape.total
+        self.quotas.charge(gang, total, 1)
+        mine = self.quotas.share(gang.queue)
+        self.quotas.charge(gang, total, -1)
+        own = self.quotas.node(gang.queue)
+        shares = []
+        for name in self.memo.herds:
+            node = self.quotas.node(name)
+            if name != gang.queue and own is not None and node is not None and node.root is own.root:
+                share = self.quotas.share(name)
+                if share > mine and self.memo.snapshot.queues[name].preemption.reclaim:
+                    shares.append((-share, name))
+        found: list[Candidate] = []
+        for _, name in sorted(shares):
+            herd = self._reviewed(name)
+            if herd is not None:
+                found += [Candidate(each, "fairness", _keeping(self, each.running, mine)) for each in herd.ranked]
+        return found
+
+    def _of_low_queues(self, entry: Entry) -> list[Candidate]:
+        """Return those of queues that make room for anybody once their budget is used up."""
+        found: list[Candidate] = []
+        for name in sorted(self.memo.snapshot.spent):
+            if name != entry.gang.queue and self.quotas.over_budget(name) == "low":
+                herd = self._reviewed(name)
+                if herd is not None:
+                    found += [Candidate(member, "budget") for member in herd.ranked]
+        return found
+
+    def _reviewed(self, name: str) -> Herd | None:
+        herd, queue = self.memo.herds.get(name), self.memo.snapshot.queues.get(name)
+        if herd is None or queue is None:
+            return None
+        herd.review(POLICIES.get(queue.policy, FIFO), self.memo.moment(queue))
+        return herd
+
+
+def _borrowing(claims: Claims, queue: str) -> Callable[[], bool]:
+    return lambda: claims.quotas.borrows(queue)
+
+
+def _keeping(claims: Claims, victim: Running, mine: int) -> Callable[[], bool]:
+    """Return what says whether a queue still has at least ``mine`` as its share when this one is gone."""
+
+    def still() -> bool:
+        mark = claims.trial.mark()
+        lift(claims.trial, victim)
+        share = claims.quotas.share(victim.gang.queue)
+        claims.trial.rollback(mark)
+        return share >= mine
+
+    return still
+
+
+def _beyond_minimum(running: Running) -> bool:
+    return any(need.most is not None and size(running.placement, need.role) > need.count for need in running.gang.needs)
