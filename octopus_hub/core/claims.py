@@ -43,7 +43,7 @@ class Claims:
         self.resizes: list[Resize] = []
         self.waiting_for: dict[str, list[Running]] = {}
         self._place = place
-        self._asked: set[str] = set()  # in this cycle
+        self.asked: set[str] = set()  # in this cycle
 
     # --- those that claimed before
     def pending(self) -> Iterator[tuple[Waiting, list[Running]]]:
@@ -76,8 +76,8 @@ class Claims:
     def go(self, evictions: Iterable[Eviction]) -> None:
         """Ask these to go: for a window, or because a budget is used up."""
         for eviction in evictions:
-            if eviction.uid not in self._asked:
-                self._asked.add(eviction.uid)
+            if eviction.uid not in self.asked:
+                self.asked.add(eviction.uid)
                 self.evictions.append(eviction)
 
     def due(self) -> None:
@@ -126,7 +126,7 @@ class Claims:
             placement = self._place(gang, shape) if resize is not None else None
             self.trial.rollback(mark)
             if resize is not None and placement is not None:
-                self._asked.add(resize.uid)
+                self.asked.add(resize.uid)
                 self.resizes.append(resize)
                 self._keep(gang, shape, placement, [running])
                 return True
@@ -164,7 +164,7 @@ class Claims:
             found += self._beyond_their_share(entry)
         if sum(each.member.width for each in found) < short:
             return []
-        return [each for each in found if each.member.running.gang.uid not in self._asked]
+        return [each for each in found if each.member.running.gang.uid not in self.asked]
 
     def _within(self, entry: Entry, queue: Queue, short: float) -> list[Candidate]:
         """Return those that the queue's own policy puts behind the gang."""

@@ -303,12 +303,14 @@ class Cycle:
 
     def _grow(self) -> None:
         """Let elastic gangs have what nobody waits for."""
-        if not self.memo.elastic or self._blocked_for_room or self._claims.waiting_for:
+        if not self.memo.elastic:
             return
-        if any(line.failed for line in self.memo.lines.values()):
+        among = self.memo.elastic - self._claims.asked
+        self._claims.resizes += elastic.wishes(self.snapshot, self.now, among)
+        if self._blocked_for_room or self._claims.waiting_for or any(line.failed for line in self.memo.lines.values()):
             return
-        self._claims.resizes += elastic.grow(self.trial, self.now, self._allows, self._excluded)
-        review = elastic.review_at(self.snapshot, self.now)
+        self._claims.resizes += elastic.grow(self.trial, self.now, self._allows, self._excluded, among)
+        review = elastic.review_at(self.snapshot, self.now, among)
         if review is not None:
             self._wake(review)
 

@@ -23,7 +23,7 @@ from octopus_hub.core.sizes import elastic, rules, settled, settled_after, size,
 from octopus_hub.core.snapshot import Placement, RoleNeed, Running, Snapshot, Trial, Waiting, charged
 from octopus_hub.model.status import Span
 
-__all__ = ["grow", "keep_off", "review_at", "shrink", "start_size"]
+__all__ = ["grow", "keep_off", "review_at", "shrink", "start_size", "wishes"]
 
 RESTART_SECONDS = 60  # what ending and starting a gang is taken to cost
 
@@ -75,17 +75,31 @@ def start_size(
     return _with_extra(growing)
 
 
-def grow(trial: Trial, now: float, allows: Allows, excluded: Excluded | None = None) -> list[Resize]:
+def wishes(snapshot: Snapshot, now: float, among: Iterable[str] | None = None) -> list[Resize]:
+    """Return the gangs that give up what is more than their owners wish, whoever waits.
+
+    ``among`` are the uids of those that are looked at (None: all that run); who is asked to go anyway should not be.
+    """
+    found = (_to_wish(running) for running in _able(snapshot, now, among))
+    return [resize for resize in found if resize is not None]
+
+
+def grow(
+    trial: Trial,
+    now: float,
+    allows: Allows,
+    excluded: Excluded | None = None,
+    among: Iterable[str] | None = None,
+) -> list[Resize]:
     """Return the gangs that grow into room that nobody waits for, those with the least beyond their minimum first.
 
-    Gangs that have more than their owner wishes are made smaller first. The trial keeps what is decided.
+    ``among`` as for :func:`wishes`. The trial keeps what is decided.
     """
-    resizes = [each for each in (_to_wish(running, now) for running in _able(trial.snapshot, now)) if each is not None]
-    smaller = {resize.uid for resize in resizes}
+    resizes: list[Resize] = []
     candidates = [
         _Growing(running.gang, running.placement, running)
-        for running in _able(trial.snapshot, now)
-        if running.gang.uid not in smaller and _below(running.gang, running.placement) and _may_grow(running)
+        for running in _able(trial.snapshot, now, among)
+        if _below(running.gang, running.placement) and _may_grow(running) and _to_wish(running) is None
     ]
     mark = trial.mark()
     while candidates:
@@ -103,12 +117,12 @@ def grow(trial: Trial, now: float, allows: Allows, excluded: Excluded | None = N
     return resizes
 
 
-def review_at(snapshot: Snapshot, now: float) -> float | None:
+def review_at(snapshot: Snapshot, now: float, among: Iterable[str] | None = None) -> float | None:
     """Return when the next gang that could grow may be resized, None if time alone changes nothing."""
     times = [
         running.since + settled_after(snapshot, running)
-        for running in snapshot.running.values()
-        if not running.leaving and _may_grow(running) and _below(running.gang, running.placement)
+        for running in _elastic(snapshot, among)
+        if _may_grow(running) and _below(running.gang, running.placement)
     ]
     return min((at for at in times if at > now), default=None)
 
@@ -200,12 +214,17 @@ def _below(gang: Waiting, placement: Placement) -> bool:
     return any(need.most is not None and size(placement, need.role) < need.most for need in gang.needs)
 
 
-def _able(snapshot: Snapshot, now: float) -> Iterator[Running]:
-    """Yield the elastic gangs that may be resized now, in a fixed order."""
-    for uid in sorted(snapshot.running):
-        running = snapshot.running[uid]
-        if not running.leaving and elastic(running.gang) and settled(snapshot, running, now):
+def _elastic(snapshot: Snapshot, among: Iterable[str] | None) -> Iterator[Running]:
+    """Yield the elastic gangs that stay, in a fixed order."""
+    for uid in sorted(snapshot.running if among is None else among):
+        running = snapshot.running.get(uid)
+        if running is not None and not running.leaving and elastic(running.gang):
             yield running
+
+
+def _able(snapshot: Snapshot, now: float, among: Iterable[str] | None) -> Iterator[Running]:
+    """Yield those that may be resized now."""
+    return (running for running in _elastic(snapshot, among) if settled(snapshot, running, now))
 
 
 def _may_grow(running: Running) -> bool:
@@ -222,7 +241,7 @@ def _worthwhile(snapshot: Snapshot, growing: _Growing, now: float) -> bool:
     return growing.gain * rules(snapshot, growing.gang).review_seconds >= before * (RESTART_SECONDS + lost)
 
 
-def _to_wish(running: Running, now: float) -> Resize | None:
+def _to_wish(running: Running) -> Resize | None:
     """Return the resize that takes away what is more than its owner wishes."""
     doomed: list[tuple[str, str]] = []
     for need in running.gang.needs:

@@ -34,7 +34,7 @@ def resizing(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: A
     if order and not any(each.claimed_by == order[0].uid for each in snapshot.running.values()):
         resizes = _shrink(trial, order[0], now)
     elif not order:
-        resizes = elastic.grow(trial, now, _unbounded)
+        resizes = elastic.wishes(snapshot, now) + elastic.grow(trial, now, _unbounded)
     waits = {gang.uid: Waits(at + 1, Reason(code="NoFit", message="no room")) for at, gang in enumerate(order)}
     wake_at = now + 5.0 if order else elastic.review_at(snapshot, now)
     return Plan(admissions=tuple(admissions), resizes=tuple(resizes), waits=waits, wake_at=wake_at)

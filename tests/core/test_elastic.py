@@ -166,8 +166,10 @@ def test_a_spread_role_stays_spread() -> None:
 
 def test_more_than_its_owner_wishes_is_given_up() -> None:
     scaled = replace(gang("a", worker(2, 3, gpu=1)), scaled_at=NOW - 1)
-    found = grow(view([gpu("n1"), gpu("n2")], running(scaled, ("n1", 4), ("n2", 2), since=NOW - 60)))
-    assert found["a"].rule == "shrink" and where(found["a"]) == {"n1": 3}
+    snapshot = view([gpu("n1"), gpu("n2")], running(scaled, ("n1", 4), ("n2", 2), since=NOW - 60))
+    (resize,) = elastic.wishes(snapshot, NOW)
+    assert resize.rule == "shrink" and where(resize) == {"n1": 3}
+    assert elastic.wishes(snapshot, NOW, among=["b"]) == [] and grow(snapshot) == {}
 
 
 # --- starting
