@@ -1,0 +1,181 @@
+"""When waiting gangs start: a range, and what it rests on.
+
+Pure. The queue is played forward (``future``) twice: once with everything ending as early as is likely, once as late. The
+late end of something with an enforced maximum runtime is its deadline. Without one it is taken from the run times of
+earlier runs (:attr:`Waiting.estimate`), or, where nothing is known, guessed from how long it has run so far: what has
+run for an hour is as likely to need an hour more as not (run times have heavy tails). What begins to run only later and
+of which nothing is known is taken to be like what runs now.
+
+TaskSets that are submitted later are not foreseen, so a queue in which they may go first can be slower than the range.
+Too slow for the path of scheduling: ``control.forecasts`` computes it aside, ``explain`` for one gang on demand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from octopus_hub.core.future import Future, Kind, Rest
+from octopus_hub.core.plan import Waits
+from octopus_hub.core.policies.service import attained
+from octopus_hub.core.snapshot import Snapshot, Waiting
+
+STEPS = 300  # cycles of scheduling that are looked ahead at most
+LINE = 100  # places of each queue that are played forward at least
+HISTORY = 2.0  # runs are at most so much shorter or longer than earlier ones
+GUESS = 4.0  # and so much than what is guessed from the time they have run
+LEAST_SECONDS = 60.0  # from less nothing is guessed
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """When a gang starts, in seconds from now.
+
+    Attributes
+    ----------
+    earliest : float, optional
+        None: nothing is known.
+    latest : float, optional
+        None: nothing bounds it.
+    basis : str
+        What the range rests on, in words.
+    """
+
+    earliest: float | None
+    latest: float | None
+    basis: str
+
+    @property
+    def middle(self) -> float | None:
+        """One number for the range."""
+        if self.earliest is None or self.latest is None:
+            return None
+        return (self.earliest + self.latest) / 2
+
+
+FAR = "more has to end before it than is looked ahead"
+UNKNOWN = Estimate(None, None, "nothing bounds what runs: no estimate")
+
+
+def forecast(
+    snapshot: Snapshot,
+    waiting: Sequence[Waiting],
+    now: float,
+    wanted: Collection[str],
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Estimate]:
+    """Return when the ``wanted`` of those that wait (by uid) start; ``stop`` ends it early, with less found."""
+    uids = frozenset(wanted)
+    typical = _typical(snapshot, now)
+    early = Future(snapshot, waiting, now, _early(typical))
+    early.run(uids, STEPS, stop)
+    late = Future(snapshot, waiting, now, _late(typical))
+    late.run(uids, STEPS, stop)
+    return {uid: _estimate(uid, now, early, late) for uid in uids}
+
+
+def in_front(
+    waiting: Sequence[Waiting], waits: Mapping[str, Waits], wanted: Collection[str], line: int = LINE
+) -> list[Waiting]:
+    """Return those that matter for the start of the wanted: the first of each queue, and all before a wanted one."""
+    least: dict[str, int] = {}
+    for gang in waiting:
+        if gang.uid in wanted and gang.uid in waits:
+            least[gang.queue] = max(least.get(gang.queue, 0), waits[gang.uid].place)
+    return [
+        gang
+        for gang in waiting
+        if (known := waits.get(gang.uid)) is None or known.place <= max(line, least.get(gang.queue, 0))
+    ]
+
+
+def _estimate(uid: str, now: float, early: Future, late: Future) -> Estimate:
+    found = [future.started[uid] - now for future in (early, late) if uid in future.started]
+    if len(found) == 2:
+        return Estimate(min(found), max(found), basis_of(early.seen[uid] | late.seen[uid]))
+    if uid in early.started:
+        basis = f"{basis_of(early.seen[uid])}; nothing bounds how long it may take"
+        return Estimate(found[0], None, basis if late.over else FAR)
+    if early.over:
+        return UNKNOWN
+    return Estimate(early.now - now, None, FAR)
+
+
+def basis_of(seen: Counter[Kind]) -> str:
+    """Say what a range rests on."""
+    if seen["guess"]:
+        count = seen["guess"]
+        who = "1 TaskSet before it has" if count == 1 else f"{count} TaskSets before it have"
+        return f"a guess: {who} no maximum runtime, and goes by how long such have run so far"
+    if seen["history"]:
+        return "by run times of earlier runs" + (" and by maximum runtimes" if seen["bound"] else "")
+    if seen["bound"]:
+        count = seen["bound"]
+        return (
+            f"by the maximum runtime{'s' if count > 1 else ''} of {count} TaskSet{'s' if count > 1 else ''} before it"
+        )
+    return "others are asked to make room, or stop already" if seen["leaving"] else "there is room for it"
+
+
+def words(estimate: Estimate) -> str:
+    """Return a range as people read it: ``in 5 min to 2 h``."""
+    if estimate.earliest is None:
+        return "at no known time"
+    if estimate.latest is None:
+        return f"not before {span(estimate.earliest)} from now" if estimate.earliest >= 1 else "at no known time"
+    early, late = span(estimate.earliest), span(estimate.latest)
+    if estimate.latest < 1:
+        return "at once"
+    if estimate.earliest < 1:
+        return f"within {late}"
+    return f"in about {late}" if early == late else f"in {early} to {late}"
+
+
+def span(seconds: float) -> str:
+    """Return a time in one unit with at most two digits, as is fit for an estimate."""
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * size or (unit == "min" and seconds >= size):
+            count = seconds / size
+            return f"{round(count, 1) if count < 10 else round(count):g} {unit}"
+    return f"{round(seconds):g} s"
+
+
+# --- when things end
+def _typical(snapshot: Snapshot, now: float) -> float | None:
+    """Return for how long what runs has run, half of it for less; None where nothing does."""
+    times = [attained(running, now) for running in snapshot.running.values()]
+    return median(times) if times else None
+
+
+def _early(typical: float | None) -> Rest:
+    def rest(gang: Waiting, had: float, bound: float | None) -> tuple[float | None, Kind]:
+        expected, kind = _expected(gang, had, typical)
+        if expected is None:
+            return (None, kind) if bound is None else (min(bound, LEAST_SECONDS), "bound")
+        soon = expected / (HISTORY if kind == "history" else GUESS)
+        return (soon, kind) if bound is None else (min(soon, bound), "bound")
+
+    return rest
+
+
+def _late(typical: float | None) -> Rest:
+    def rest(gang: Waiting, had: float, bound: float | None) -> tuple[float | None, Kind]:
+        if bound is not None:
+            return bound, "bound"
+        expected, kind = _expected(gang, had, typical)
+        if expected is None:
+            return None, kind
+        if kind == "history":
+            return expected * HISTORY + had * (HISTORY - 1), kind
+        return expected * GUESS, kind
+
+    return rest
+
+
+def _expected(gang: Waiting, had: float, typical: float | None) -> tuple[float | None, Kind]:
+    if gang.estimate is not None and had < gang.estimate:
+        return gang.estimate - had, "history"
+    guess = had if had >= LEAST_SECONDS else typical
+    return (guess, "guess") if guess is not None and guess >= LEAST_SECONDS else (None, "guess")
