@@ -114,8 +114,12 @@ _MORE: dict[type, More] = {
             "allowed_users": _USERS,
         },
         hints={"groups": "did you mean allowedGroups?", "users": "did you mean allowedUsers?"},
+        dropped=("used", "usedByYou", "borrowed", "lent", "share", "running", "preemptionsToday", "budgetUse", "board"),
     ),
-    Cohort: More(shapes={**_BOUNDS, "name": _WORD, "parent": _COHORT, "weight": Whole(0, MOST_WEIGHT)}),
+    Cohort: More(
+        shapes={**_BOUNDS, "name": _WORD, "parent": _COHORT, "weight": Whole(0, MOST_WEIGHT)},
+        dropped=("queues", "cohorts", "used"),
+    ),
     Budget: More(shapes={"device_hours": Whole(0, MOST // 3600)}, hints={"hours": "did you mean deviceHours?"}),
     QueuePreemption: More(
         shapes={

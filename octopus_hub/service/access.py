@@ -52,6 +52,8 @@ class Route:
 
 
 _TASKSET = "/tasksets/{ns}/{name}"
+_QUEUE = "/queues/{name}"
+_COHORT = "/cohorts/{name}"
 _RECORD = "/records/{ns}/{name}"
 _BYTES = "application/octet-stream"
 
@@ -73,6 +75,17 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/leases/{lease}", "holdLease", "Hold a lease: TaskSets tied to it live while this is open", WRITE, (), "", "text/event-stream"),
     Route("GET", "/nodes", "listNodes", "Nodes with capacity, devices and use", READ, (), "", "NodeList"),
     Route("GET", "/queues", "listQueues", "Queues with usage and board", READ, (), "", "QueueList"),
+    Route("GET", _QUEUE, "getQueue", "One queue as in the list", READ, (), "", "QueueView"),
+    Route("PUT", _QUEUE, "putQueue", "Define a queue; wins over the configuration file", ADMIN, (), "Queue", "QueueView"),
+    Route("PATCH", _QUEUE, "changeQueue", "Change some fields of a queue (merge patch)", ADMIN, (), "QueueChange", "QueueView"),
+    Route("DELETE", _QUEUE, "deleteQueue", "Remove a queue that nothing uses", ADMIN, (), "", "", 204),
+    Route("POST", f"{_QUEUE}/reset", "resetQueue", "Go back to the configuration file's", ADMIN, (), "", "QueueView"),
+    Route("GET", "/cohorts", "listCohorts", "Cohorts with members and use", READ, (), "", "CohortList"),
+    Route("GET", _COHORT, "getCohort", "One cohort as in the list", READ, (), "", "CohortView"),
+    Route("PUT", _COHORT, "putCohort", "Define a cohort; wins over the configuration file", ADMIN, (), "Cohort", "CohortView"),
+    Route("PATCH", _COHORT, "changeCohort", "Change some fields of a cohort (merge patch)", ADMIN, (), "CohortChange", "CohortView"),
+    Route("DELETE", _COHORT, "deleteCohort", "Remove a cohort without members", ADMIN, (), "", "", 204),
+    Route("POST", f"{_COHORT}/reset", "resetCohort", "Go back to the configuration file's", ADMIN, (), "", "CohortView"),
     Route("GET", "/priorities", "listPriorities", "Priority classes", READ, (), "", "PriorityList"),
     Route("GET", "/images", "listImages", "Environments that `image` can name", READ, (), "", "ImageList"),
     Route("POST", "/plan", "plan", "What would happen if this were submitted now", READ, (), "TaskSet", "PlanAnswer"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from octopus_hub.backends.base import Change
 from octopus_hub.control.cache import Cache
@@ -17,13 +18,22 @@ async def caught_up(cache: Cache, written: TaskSet, seconds: float) -> None:
         known = cache.tasksets.get(uid)
         return known is not None and known.metadata.version >= version
 
-    if shown():
+    await until(cache, shown, seconds, lambda change: change.type == "deleted" and _is(change, uid))
+
+
+async def until(
+    cache: Cache,
+    holds: Callable[[], bool],
+    seconds: float,
+    ends: Callable[[Change], bool] = lambda change: False,
+) -> None:
+    """Return once something holds of the cache, a change ends the wait, or after ``seconds``."""
+    if holds():
         return
     seen = asyncio.Event()
 
     def look(change: Change) -> None:
-        item = change.object
-        if isinstance(item, TaskSet) and item.metadata.uid == uid and (change.type == "deleted" or shown()):
+        if ends(change) or holds():
             seen.set()
 
     unsubscribe = cache.subscribe(look)
@@ -33,3 +43,7 @@ async def caught_up(cache: Cache, written: TaskSet, seconds: float) -> None:
         return
     finally:
         unsubscribe()
+
+
+def _is(change: Change, uid: str) -> bool:
+    return isinstance(change.object, TaskSet) and change.object.metadata.uid == uid

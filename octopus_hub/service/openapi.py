@@ -115,9 +115,14 @@ def _schemas() -> dict[str, Any]:
     _, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schemas: dict[str, Any] = dict(components)
     schemas.update({name: _list(item) for name, item in _LISTS.items()})
-    schemas["QueueList"] = _items(
-        _object({"name": _TEXT, "used": _ref("Amounts"), "usedByYou": _ref("Amounts"), "board": {"type": "object"}})
-    )
+    amounts = {name: _ref("Amounts") for name in ("used", "usedByYou", "borrowed", "lent")}
+    whole = {name: {"type": "integer"} for name in ("share", "running", "preemptionsToday")}
+    schemas["QueueView"] = _object({"name": _TEXT, **amounts, **whole, "board": {"type": "object"}})
+    schemas["QueueList"] = _items(_ref("QueueView"))
+    names = {"type": "array", "items": _TEXT}
+    schemas["CohortView"] = _object({"name": _TEXT, "queues": names, "cohorts": names, "used": _ref("Amounts")})
+    schemas["CohortList"] = _items(_ref("CohortView"))
+    schemas["QueueChange"] = schemas["CohortChange"] = {"type": "object"}
     schemas["ImageList"] = _items(_object({"name": _TEXT, "digest": _TEXT, "python": _TEXT, "default": _BOOLEAN}))
     schemas["SecretList"] = _items(_object({"name": _TEXT}))
     schemas["SecretValue"] = _object({"value": _TEXT})

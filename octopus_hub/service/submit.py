@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -62,7 +63,7 @@ class Submission:
         self._cache = cache
         self._registry = registry
         self._blobs = blobs
-        self._creating: dict[str, int] = {}  # namespace -> creations that the cache does not show yet
+        self._creating: Counter[tuple[str, str]] = Counter()  # (namespace, queue): what the cache does not show yet
         self._keys: dict[tuple[str, str], str] = {}  # (namespace, key) -> uid, the latest
         self._locks: dict[tuple[str, str], _Lock] = {}
 
@@ -103,12 +104,14 @@ class Submission:
         """Raise Refused where storing this prepared TaskSet would be refused."""
         self._never_fits(taskset)
         self._bounded(taskset.metadata.namespace)
+        self._may_wait(taskset)
 
     async def create(self, taskset: TaskSet, who: Identity, key: str) -> Created:
         """Store a prepared TaskSet, or return the one that this key made before."""
         self.check(taskset)
         namespace = who.namespace
-        self._creating[namespace] = self._creating.get(namespace, 0) + 1
+        place = namespace, taskset.spec.queue
+        self._creating[place] += 1
         try:
             stored = await self._backend.create(taskset, key or None)
             repeated = stored.metadata.uid in self._cache.tasksets
@@ -116,9 +119,9 @@ class Submission:
                 self._remember((namespace, key), stored.metadata.uid)
             await caught_up(self._cache, stored, self._settings.caught_up_seconds)
         finally:
-            self._creating[namespace] -= 1
-            if not self._creating[namespace]:
-                del self._creating[namespace]
+            self._creating[place] -= 1
+            if not self._creating[place]:
+                del self._creating[place]
         return Created(self._cache.tasksets.get(stored.metadata.uid, stored), repeated)
 
     async def submit(self, document: Mapping[str, Any], who: Identity, key: str) -> Created:
@@ -211,7 +214,7 @@ class Submission:
             for known in self._cache.tasksets.values()
             if known.metadata.namespace == namespace and not known.status.phase.terminal
         )
-        still += self._creating.get(namespace, 0)
+        still += sum(count for (other, _), count in self._creating.items() if other == namespace)
         if still >= limit:
             raise Refused(
                 f"{still} TaskSets of yours have not ended, {limit} is the limit for one user; "
@@ -219,6 +222,24 @@ class Submission:
                 rule="openTaskSets",
                 usage=still,
                 limit=limit,
+            )
+
+    def _may_wait(self, taskset: TaskSet) -> None:
+        queue, meta = self._cache.queues.get(taskset.spec.queue), taskset.metadata
+        if queue is None or queue.max_queued_per_user is None:
+            return
+        wait = sum(
+            known.metadata.owner == meta.owner and known.spec.queue == queue.name and known.status.phase.waiting
+            for known in self._cache.tasksets.values()
+        )
+        wait += self._creating[meta.namespace, queue.name]
+        if wait >= queue.max_queued_per_user:
+            raise Refused(
+                f"{wait} TaskSets of yours wait in queue {queue.name}, which lets {queue.max_queued_per_user} of each "
+                "user wait; submit again when some have started, or use another queue",
+                rule="maxQueuedPerUser",
+                usage=wait,
+                limit=queue.max_queued_per_user,
             )
 
     def waiting(self, taskset: TaskSet) -> Waiting:
