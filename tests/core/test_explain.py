@@ -67,7 +67,9 @@ def test_a_shorter_one_would_overtake() -> None:
     view = view_of(of("a", 6, max_runtime=3600.0 + 4 * 3600.0), queues=[queue])
     found = plan(view, [of("head", 8)], of("c", 2, at=1.0), 0.0)
     assert found.unblock[-1] == "a maximum runtime of 4 h or less, with which it would start now"
-    assert found.estimate is not None and found.estimate.latest is None, "the head has no maximum runtime"
+    assert found.estimate is not None and found.estimate.latest == 8 * 3600.0, (
+        "after the head, of which nothing is known"
+    )
 
 
 def test_others_make_room() -> None:
