@@ -17,7 +17,7 @@ from octopus_hub.core.plan import Eviction, Resize
 from octopus_hub.core.policies import POLICIES
 from octopus_hub.core.policies.fifo import POLICY as FIFO
 from octopus_hub.core.preempt import Candidate, Claim, lift, make_room
-from octopus_hub.core.shrinking import shrink
+from octopus_hub.core.shrinking import shrink, shrink_some
 from octopus_hub.core.sizes import size
 from octopus_hub.core.snapshot import Running, Waiting
 from octopus_hub.model.queue import Queue
@@ -44,6 +44,7 @@ class Claims:
         self.waiting_for: dict[str, list[Running]] = {}
         self._place = place
         self.asked: set[str] = set()  # in this cycle
+        self._shrinks_left = SHRINKS_TRIED
 
     # --- those that claimed before
     def pending(self) -> Iterator[tuple[Waiting, list[Running]]]:
@@ -98,18 +99,42 @@ class Claims:
     def claim(self, entry: Entry, queue: Queue, excluded: frozenset[int]) -> bool:
         """Ask others to make room for a gang; return whether they do."""
         gang, shape = entry.gang, entry.shape
+        if self._given_back(gang, shape):
+            return True
         short = shape.width - self._free_devices(shape)
         candidates = self._candidates(entry, queue, short)
         if not candidates:
             return False
         if self._shrunk(gang, shape, candidates):
             return True
-        claim = Claim(gang, excluded, short, lambda: self.quotas.check(gang, shape.total) is None)
+        packs = self.memo.lines[gang.queue].policy.packs
+        claim = Claim(gang, excluded, short, packs, lambda: self.quotas.check(gang, shape.total) is None)
         room = make_room(self.trial, claim, self._leaving(), candidates)
         if room is None or not room.victims:
             return False  # without victims room comes by itself: it waits like any other
         self.go(Eviction(each.member.running.gang.uid, gang.uid, each.rule) for each in room.victims)
         self._keep(gang, shape, room.placement, [each.member.running for each in room.victims])
+        return True
+
+    def _given_back(self, gang: Waiting, shape: Shape) -> bool:
+        """Let elastic gangs give back what they grew into while it was nobody's, whatever the policies say."""
+        if self._shrinks_left <= 0:
+            return False
+        running = self.memo.running
+        able = [running[uid] for uid in self.memo.elastic - self.asked if uid in running]
+        able = [each for each in able if _beyond_minimum(each) and each.gang.preemptible and each.gang.resumes]
+        if not able:
+            return False
+        mark = self.trial.mark()
+        found = shrink_some(self.trial, able, gang, lambda trial: self._place(gang, shape) is not None, self.memo.now)
+        placement = self._place(gang, shape) if found else None
+        self.trial.rollback(mark)
+        if placement is None:
+            self._shrinks_left -= 1
+            return False
+        self.asked.update(resize.uid for resize in found)
+        self.resizes += found
+        self._keep(gang, shape, placement, [running[resize.uid] for resize in found])
         return True
 
     def _shrunk(self, gang: Waiting, shape: Shape, candidates: list[Candidate]) -> bool:
@@ -182,7 +207,8 @@ class Claims:
             assert member.standing is not None
             if member.standing <= level:
                 break
-            found.append(Candidate(member, policy.rule))
+            if policy.spares is None or not policy.spares(entry.gang, member.running, moment):
+                found.append(Candidate(member, policy.rule))
         return found
 
     def _borrowers(self, entry: Entry) -> list[Candidate]:

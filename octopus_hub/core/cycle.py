@@ -20,6 +20,7 @@ from octopus_hub.core.policies.fair import HELD_SECONDS
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.refusal import back_off, refuse
 from octopus_hub.core.reserved import reserved_reason
+from octopus_hub.core.shrinking import shrinkable_at
 from octopus_hub.core.snapshot import Waiting
 from octopus_hub.core.words import behind, makes_room, never_fits, paused, unknown
 
@@ -308,6 +309,9 @@ class Cycle:
         among = self.memo.elastic - self._claims.asked
         self._claims.resizes += elastic.wishes(self.snapshot, self.now, among)
         if self._blocked_for_room or self._claims.waiting_for or any(line.failed for line in self.memo.lines.values()):
+            later = shrinkable_at(self.snapshot, among, self.now)
+            if later is not None:
+                self._wake(later)
             return
         self._claims.resizes += elastic.grow(self.trial, self.now, self._allows, self._excluded, among)
         review = elastic.review_at(self.snapshot, self.now, among)

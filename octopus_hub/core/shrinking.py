@@ -13,7 +13,7 @@ from octopus_hub.core.choices import choices_of, chosen
 from octopus_hub.core.plan import Resize
 from octopus_hub.core.sizes import least_runtime, size, tasks, without
 from octopus_hub.core.slots import NONE_SUCH, Need
-from octopus_hub.core.snapshot import RoleNeed, Running, Trial, Waiting, charged
+from octopus_hub.core.snapshot import RoleNeed, Running, Snapshot, Trial, Waiting, charged
 
 _ORDERS = 32  # nodes that are tried as the first to be cleared
 
@@ -39,6 +39,89 @@ def shrink(
         return None
     _give(trial, victim, best)
     return Resize(victim.gang.uid, without(victim.placement, best), "shrink", by=claimant.uid)
+
+
+def shrink_some(
+    trial: Trial, victims: Sequence[Running], claimant: Waiting, fits: Callable[[Trial], bool], now: float
+) -> list[Resize]:
+    """Return resizes of as few of ``victims`` as can be found, after which ``fits`` holds; none if all are not enough.
+
+    Those with the most beyond their minimum are asked first; one that suffices alone is asked alone. Otherwise as
+    :func:`shrink`.
+    """
+    able = [victim for victim in victims if not victim.leaving and _may_shrink(trial, victim, now)]
+    able.sort(key=lambda victim: (-_beyond(victim), victim.gang.queued_at, victim.gang.uid))
+    for victim in able:
+        alone = shrink(trial, victim, claimant, fits, now)
+        if alone is not None:
+            return [alone]
+    start = trial.mark()
+    given: list[Running] = []
+    for victim in able:
+        _give(trial, victim, _spare_tasks(victim))
+        given.append(victim)
+        if fits(trial):
+            break
+    else:
+        trial.rollback(start)
+        return []
+    trial.rollback(start)
+    return _fewest_of_each(trial, given, claimant, fits, now)
+
+
+def shrinkable_at(snapshot: Snapshot, among: Iterable[str], now: float) -> float | None:
+    """Return when the next of these elastic gangs may be asked to shrink, None if time alone changes nothing."""
+    times = [
+        running.since + least_runtime(snapshot, running)
+        for uid in among
+        if (running := snapshot.running.get(uid)) is not None and not running.leaving and _spare_tasks(running)
+    ]
+    return min((at for at in times if at > now), default=None)
+
+
+def _fewest_of_each(
+    trial: Trial, victims: Sequence[Running], claimant: Waiting, fits: Callable[[Trial], bool], now: float
+) -> list[Resize]:
+    """Shrink one after another as little as is possible while those after it give all they can."""
+    resizes: list[Resize] = []
+    for at, victim in enumerate(victims):
+        rest = victims[at + 1 :]
+
+        def helped(trial: Trial, rest: Sequence[Running] = rest) -> bool:
+            mark = trial.mark()
+            for other in rest:
+                _give(trial, other, _spare_tasks(other))
+            holds = fits(trial)
+            trial.rollback(mark)
+            return holds
+
+        if helped(trial):
+            continue  # the others are enough
+        resize = shrink(trial, victim, claimant, helped, now)
+        if resize is not None:
+            resizes.append(resize)
+    return resizes
+
+
+def _may_shrink(trial: Trial, victim: Running, now: float) -> bool:
+    return now >= victim.since + least_runtime(trial.snapshot, victim) and bool(_spare_tasks(victim))
+
+
+def _beyond(victim: Running) -> int:
+    needs = [need for need in victim.gang.needs if need.most is not None]
+    return max(
+        ((size(victim.placement, need.role) - need.count) * 1000 // max(1, need.count) for need in needs), default=0
+    )
+
+
+def _spare_tasks(victim: Running) -> list[tuple[str, str]]:
+    """Return all that is beyond its minimum."""
+    return [
+        task
+        for need in victim.gang.needs
+        if need.most is not None
+        for task in tasks(victim.placement, need.role)[need.count :]
+    ]
 
 
 def _orders(trial: Trial, victim: Running, claimant: Waiting) -> Iterator[list[tuple[str, str]]]:

@@ -20,6 +20,7 @@ from octopus_hub.model.queue import Queue, QueuePreemption
 from octopus_hub.model.status import Span
 
 NOW = 10_000.0
+RULES = QueuePreemption(min_runtime_seconds=600.0, review_seconds=600.0)
 LONG_AGO = 1_000.0
 
 
@@ -44,7 +45,7 @@ def view(nodes: Sequence[Any], *gangs: Running, queue: Queue | None = None) -> S
     return Snapshot(
         nodes=tuple(nodes),
         usage=held([(each.gang, each.placement) for each in gangs]),
-        queues={"q": queue or Queue(name="q")},
+        queues={"q": queue or Queue(name="q", preemption=RULES)},
         running={each.gang.uid: each for each in gangs},
     )
 
