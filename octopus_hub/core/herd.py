@@ -65,6 +65,12 @@ class Herd:
         for running in [member.running for member in self.members.values()]:
             self.put(running, queue)
 
+    def learn(self) -> None:
+        """Rank anew: what is known of run times has changed."""
+        self._tick = None
+        for member in self.members.values():
+            member.until = -inf
+
     def review(self, policy: Policy, moment: Moment) -> None:
         """Bring standings up to this tick."""
         tick = moment.tick

@@ -64,6 +64,7 @@ class Memo:
             self.plan is not None
             and self.now <= now
             and (self.until is None or now < self.until)
+            and self.snapshot.history is snapshot.history
             and self.waiting == waiting
             and self.snapshot == snapshot
         )
@@ -88,6 +89,8 @@ class Memo:
         if not _same(snapshot.queues, before.queues):
             self._follow_queues(snapshot.queues)
         self._follow_waiting(waiting if isinstance(waiting, list) else list(waiting), known)
+        if snapshot.history is not before.history:
+            self._learn()
         if last is not None and not _carried_out(last, snapshot):
             self.trial.freed += 1
         for line in self.lines.values():
@@ -169,6 +172,16 @@ class Memo:
         return dict(zip(cluster.resources, totals, strict=True))
 
     # --- following
+    def _learn(self) -> None:
+        """What is known of run times is new: ranks and levels that rest on it are taken anew."""
+        for line in self.lines.values():
+            if line.policy.learns:
+                line.tick = None
+        for name, herd in self.herds.items():
+            queue = self.snapshot.queues.get(name)
+            if queue is not None and (policy := POLICIES.get(queue.policy)) is not None and policy.learns:
+                herd.learn()
+
     def _follow_queues(self, queues: Mapping[str, Queue]) -> None:
         """Lines of queues that were changed begin anew."""
         for name, line in list(self.lines.items()):

@@ -45,6 +45,8 @@ class Claim(NamedTuple):
     ----------
     short : float
         Devices that must come free at least; fewer can't be enough, whatever their places.
+    packs : float
+        See ``Policy.packs``.
     admissible : callable
         Whether the quotas let it in, as the trial is when it is called.
     """
@@ -52,6 +54,7 @@ class Claim(NamedTuple):
     gang: Waiting
     excluded: frozenset[int]
     short: float
+    packs: float
     admissible: Admissible
 
     def place(self, trial: Trial) -> Placed | None:
@@ -69,7 +72,8 @@ def make_room(trial: Trial, claim: Claim, leaving: Sequence[Running], candidates
             placement = claim.place(trial)
             if placement is not None:
                 return Room(placement, ())
-        return _single(trial, claim, candidates) or _several(trial, claim, candidates)
+        few = _fewest(trial, claim, candidates) if claim.packs else _single(trial, claim, candidates)
+        return few or _several(trial, claim, candidates)
     finally:
         trial.rollback(mark)
 
@@ -94,6 +98,31 @@ def _single(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room
         tried += 1
         if tried == SINGLES_TRIED:
             break
+    return None
+
+
+def _fewest(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room | None:
+    """Make up exactly what is short, of the largest candidates that are not too large for it."""
+    if claim.short <= 1:
+        return None
+    mark = trial.mark()
+    taken: list[Candidate] = []
+    short = claim.short
+    most = min(claim.packs, claim.short)
+    for candidate in sorted(
+        (each for each in candidates if each.member.width <= most), key=lambda each: -each.member.width
+    ):
+        if candidate.member.width > short or not _still(candidate):
+            continue
+        lift(trial, candidate.member.running)
+        taken.append(candidate)
+        short -= candidate.member.width
+        if short <= 0:
+            placement = claim.place(trial)
+            if placement is not None:
+                return Room(placement, tuple(taken))
+            break
+    trial.rollback(mark)
     return None
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from octopus_hub.core.choices import choices_of, chosen
 from octopus_hub.core.reason import flat, unflat
-from octopus_hub.core.slots import NONE_SUCH, Cluster, Need, Selector, Slots
+from octopus_hub.core.slots import NONE_SUCH, Cluster, Columns, Need, Selector, Slots
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.names import SKU_LABEL
 from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.model.status import Span
 
 if TYPE_CHECKING:
+    from octopus_hub.core.history import History
     from octopus_hub.core.quota import Quotas
 
 Placement = Mapping[str, Sequence[Span]]
@@ -97,6 +98,7 @@ class Waiting:
     preempted_at: tuple[float, ...] = ()  # of late, oldest first
     scaled_at: float | None = None  # when its owner last wished another size of an elastic role
     estimate: float | None = None  # seconds it may run in all, from the history of its owner and command
+    kin: str = ""  # gangs of one kin are expected to run alike
     notice: float = 60.0  # seconds that it has to end when it is preempted
     overhead: float = 0.0  # of ``max_runtime``: preparing and ending, beside what its owner allows it to run
 
@@ -221,6 +223,7 @@ class Snapshot:
     attained_at: float = 0.0
     delta: Delta | None = field(default=None, compare=False)
     spent: Mapping[str, float] = field(default_factory=dict)
+    history: History | None = field(default=None, compare=False)  # made anew once per review, then another object
 
     def trial(self) -> Trial:
         """Return an overlay to try admissions in; the snapshot never changes."""
@@ -345,6 +348,7 @@ class Trial:
         self._journal: list[_Entry] = []
         self._queue_used: dict[str, dict[str, int]] = {}
         self._user_used: dict[tuple[str, str], dict[str, int]] = {}
+        self._columns = Columns(self.free, self.changes)
         self._slots: dict[tuple[Need, Selector, frozenset[int]], Slots] = {}
         for name, amounts in snapshot.usage.nodes.items():
             self._hold(name, amounts)
@@ -395,6 +399,7 @@ class Trial:
             for slots in self._slots.values():
                 slots.refresh()
                 slots.rebase()
+            self._columns.rebase()
             self.changes.clear()
         if len(self._slots) > _SLOTS_KEPT:
             self._slots.clear()
@@ -433,7 +438,7 @@ class Trial:
             members = self.cluster.candidates(selector, devices)  # none for a device type that no node has
             if excluded:
                 members = tuple(at for at in members if at not in excluded)
-            found = self._slots[key] = Slots(self.cluster, self.free, self.changes, need, members)
+            found = self._slots[key] = Slots(self.cluster, self._columns, need, members)
             return found
         return found.refresh()
 

@@ -13,9 +13,10 @@ class QueuePreemption(ApiStruct, frozen=True, kw_only=True):
 
     within: bool = True  # for those that the queue's policy puts before them
     reclaim: bool = True  # for queues of the cohort that take back what they lent
-    min_runtime_seconds: float = 600.0  # an attempt is left alone for so long, unless the TaskSet asks for more
+    min_runtime_seconds: float = 1800.0  # an attempt is left alone for so long, unless the TaskSet asks for more
     per_day: int = 24  # preemptions of one TaskSet within 24 hours
-    review_seconds: float = 600.0  # how often service and run times are looked at anew
+    review_seconds: float = 3600.0  # how often service and run times are looked at anew
+    patience_seconds: float = 1209600.0  # who has waited for so long goes first (policy gittins); 14 days
 
 
 class Budget(ApiStruct, frozen=True, kw_only=True):

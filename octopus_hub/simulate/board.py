@@ -8,6 +8,9 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Mapping
 
+from octopus_hub.core.history import Chronicle, History
+from octopus_hub.core.policies import POLICIES
+from octopus_hub.core.policies.service import life_of
 from octopus_hub.core.snapshot import Delta, Running, Snapshot, Waiting, Window
 from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.simulate.pool import BrokenPlan, Decayed, Held, Pool
@@ -40,6 +43,10 @@ class Board:
         self.waiting: list[Waiting] = []
         self.running: dict[str, Running] = {}
         self.changed = False
+        self.chronicle = Chronicle()
+        self._learns = {queue.preemption.review_seconds for queue in queues.values() if POLICIES[queue.policy].learns}
+        self._history: History | None = None
+        self._history_at: tuple[float, ...] = ()
         self._queues, self._cohorts, self._windows = queues, cohorts, windows
         self._decayed = Decayed(half_life_seconds)
         self._attained: dict[tuple[str, str], float] = {}
@@ -57,6 +64,8 @@ class Board:
         if now - self._attained_at >= _ATTAINED_EVERY:
             self._attained, self._attained_at = self._decayed.upto(now), now
             self._shown = None
+        if self._learns:
+            self._learn(now)
         if self._shown is None:
             snapshot = Snapshot(
                 nodes=self.pool.nodes,
@@ -68,9 +77,21 @@ class Board:
                 attained=self._attained,
                 attained_at=self._attained_at,
                 delta=self._delta(),
+                history=self._history,
             )
             self._shown = (snapshot, self.waiting.copy())
         return self._shown
+
+    def _learn(self, now: float) -> None:
+        """Make what is known of run times anew, once per review."""
+        ticks = tuple(now // review * review for review in sorted(self._learns) if review > 0)
+        if ticks == self._history_at:
+            return
+        self._history_at, self._shown = ticks, None
+        at = max(ticks, default=now)
+        living = [life_of(gang, gang.served) for gang in self.waiting]
+        living += [life_of(each.gang, each.gang.served + max(0.0, at - each.since)) for each in self.running.values()]
+        self._history = self.chronicle.history(living)
 
     def join(self, gang: Waiting) -> None:
         """Let a gang wait, behind those that came before it."""

@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from octopus_hub.core.plan import Admission, Eviction, Plan, Resize
+from octopus_hub.core.policies.service import life_of
 from octopus_hub.core.resizing import shed
 from octopus_hub.core.schedule import explain, schedule
 from octopus_hub.core.snapshot import RoleNeed, Running, Snapshot, Waiting
@@ -153,11 +154,15 @@ class _Run:
         if needs is None:
             needs = self._needs[key] = needs_of(self.setup, job)
         queue = QUEUE if self.setup.queues == "one" else job.cluster
+        owner = job.owner or job.cluster
+        chronicle = self.board.chronicle
+        kin = f"{owner}/{job.command}" if job.command else chronicle.burst(owner, job.gpus, job.submitted)
         gang = Waiting(
             uid=job.uid,
-            namespace=job.owner or job.cluster,
+            namespace=owner,
             name=job.uid,
-            owner=job.owner or job.cluster,
+            owner=owner,
+            kin=kin,
             queue=queue,
             priority=job.priority,
             queued_at=job.submitted,
@@ -179,6 +184,7 @@ class _Run:
     def _end(self, life: Life) -> None:
         del self._lives[life.job.uid]
         self._ran.append(life.finished(self.now))
+        self.board.chronicle.ended(life_of(life.gang, life.job.duration))
         self._vacate(life)
 
     def _requeue(self, life: Life) -> None:
@@ -225,7 +231,15 @@ class _Run:
         self._hold(life, (life.to, self.pool.part(life.to, sheds)))
         life.notice += self.setup.notice_seconds * life.devices
         self.board.run(
-            Running(running.gang, resize.placement, running.since, leaving=True, claimed_by=resize.by, sheds=sheds)
+            Running(
+                running.gang,
+                resize.placement,
+                running.since,
+                leaving=True,
+                claimed_by=resize.by,
+                sheds=sheds,
+                resizing=True,
+            )
         )
         self._at(self.now + self.setup.notice_seconds, _RESIZED, life)
 

@@ -54,6 +54,12 @@ class Policy:
         standing comes with the time until which it stays the same, as far as the gang is concerned.
     patient : callable, optional
         Says whether a gang that finds no room can go on without nodes kept for it, where backfill takes any.
+    spares : callable, optional
+        Says whether a claimant leaves a running gang alone, whatever their levels.
+    packs : float
+        Gangs of up to so many devices are chosen as victims by size, so that few go; 0: always in their order.
+    learns : bool
+        Looks at ``Snapshot.history``.
     """
 
     rank: Callable[[Waiting, Moment], Rank]
@@ -63,3 +69,6 @@ class Policy:
     standing: Callable[[Running, Moment], Standing] | None = None
     rule: EvictionRule = "priority"
     patient: Callable[[Waiting, Moment], bool] | None = None
+    spares: Callable[[Waiting, Running, Moment], bool] | None = None
+    packs: float = 0.0
+    learns: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import frexp, inf
 
+from octopus_hub.core.history import Life
 from octopus_hub.core.snapshot import Running, Waiting
 
 FIRST_LEVEL_SECONDS = 1800.0  # device-seconds that level 0 ends at
@@ -21,6 +22,16 @@ def width(gang: Waiting) -> float:
 def attained(running: Running, now: float) -> float:
     """Return the seconds that a gang has run in all attempts."""
     return running.gang.served + max(0.0, now - running.since)
+
+
+def life_of(gang: Waiting, age: float) -> Life:
+    """Return a gang at an age as the history of run times counts it."""
+    return Life(gang.owner, width(gang), gang.kin, age)
+
+
+def waits_since(gang: Waiting) -> float:
+    """Return since when a gang waits: since it was queued, or preempted last."""
+    return max(gang.queued_at, gang.preempted_at[-1]) if gang.preempted_at else gang.queued_at
 
 
 def level_of(service: float) -> int:

@@ -1,0 +1,79 @@
+"""Learned run times: first what is most likely to end soon for the devices it takes, by how its kind ran before.
+
+No run time needs to be known: a gang is judged by those that ended, of its kin, its owner and its size, at the age it
+has (``core.history``). Large gangs get a head start, since they find room the hardest. Running gangs give way only to
+those far ahead of them, looked at once per review, and one that runs for less than ``SOFT_SECONDS`` never to a small
+one: most decisions of the moment are not worth a restart.
+
+No starvation: who has waited for the queue's patience goes first, has nodes kept for it, and may make anybody give way.
+"""
+
+from __future__ import annotations
+
+from math import log2
+
+from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
+from octopus_hub.core.policies.service import attained, life_of, waits_since, width
+from octopus_hub.core.snapshot import Running, Waiting
+
+WIDTH_POWER = 1.1  # how much a device weighs against a second
+LARGE = 8  # devices from which a gang has a head start
+HEAD_START = 4.5  # doublings
+AHEAD = 4.5  # doublings that a claimant must be ahead of what it evicts
+SMALL = 4  # claimants below so many devices spare ...
+SOFT_SECONDS = 4 * 3600.0  # ... what has run for less
+_STEPS = 16  # per doubling: keys are compared as integers
+_LAST = 1 << 40
+_FIRST = -(1 << 30)
+
+
+def key(gang: Waiting, age: float, moment: Moment) -> int:
+    """Return the key of a gang that ran for so many seconds in all; the lowest goes first."""
+    wide = width(gang)
+    history = moment.snapshot.history
+    rest = history.rest(life_of(gang, age)) if history is not None else age + 600.0
+    return round(_STEPS * (log2(max(1.0, rest)) + WIDTH_POWER * log2(wide) - (HEAD_START if wide >= LARGE else 0.0)))
+
+
+def rank(gang: Waiting, moment: Moment) -> Rank:
+    """Return its place among those that wait."""
+    if not patient(gang, moment):
+        return (_FIRST, waits_since(gang), gang.uid)
+    return (key(gang, gang.served, moment), gang.queued_at, gang.uid)
+
+
+def claim(gang: Waiting, moment: Moment) -> int:
+    """Return the level of a claimant; one that came after the last review claims at the next."""
+    if not patient(gang, moment):
+        return _FIRST
+    if waits_since(gang) > moment.tick:
+        return _LAST
+    return key(gang, gang.served, moment) + round(_STEPS * AHEAD) - 1
+
+
+def standing(running: Running, moment: Moment) -> Standing:
+    """Return the level of what runs."""
+    return key(running.gang, attained(running, moment.tick), moment), moment.tick
+
+
+def spares(gang: Waiting, running: Running, moment: Moment) -> bool:
+    """Say whether a claimant leaves a running gang alone, whatever their levels."""
+    return running.since + SOFT_SECONDS > moment.tick and width(gang) < SMALL and patient(gang, moment)
+
+
+def patient(gang: Waiting, moment: Moment) -> bool:
+    """Say whether a gang has not waited for too long yet."""
+    return moment.tick - waits_since(gang) < moment.queue.preemption.patience_seconds
+
+
+POLICY = Policy(
+    rank,
+    timed=True,
+    claim=claim,
+    standing=standing,
+    rule="service",
+    spares=spares,
+    patient=patient,
+    packs=4.0,
+    learns=True,
+)
