@@ -10,6 +10,7 @@ import pytest
 
 from octopus_hub.control.usage import holding
 from octopus_hub.core.plan import Plan, Resize
+from octopus_hub.core.schedule import schedule
 from octopus_hub.model.queue import QueuePreemption
 from octopus_hub.model.status import Phase, Span
 from octopus_hub.model.task import TaskState
@@ -82,10 +83,11 @@ async def check(world: World) -> None:
     assert len(ledger["charged"]) == len(set(ledger["charged"]))
 
 
-def test_it_grows_into_what_comes_free_and_its_tasks_see_the_new_size() -> None:
+@pytest.mark.parametrize("schedule", [resizing, schedule], ids=["plain", "the product's"])
+def test_it_grows_into_what_comes_free_and_its_tasks_see_the_new_size(schedule: Any) -> None:
     async def main() -> None:
         here = world()
-        async with Engine(here.backend, schedule=resizing):
+        async with Engine(here.backend, schedule=schedule):
             await grows(here)
             await check(here)
         whole = capacity(here)
@@ -106,10 +108,11 @@ def test_it_grows_into_what_comes_free_and_its_tasks_see_the_new_size() -> None:
     travel(main())
 
 
-def test_it_shrinks_for_a_claimant_instead_of_being_preempted() -> None:
+@pytest.mark.parametrize("schedule", [resizing, schedule], ids=["plain", "the product's"])
+def test_it_shrinks_for_a_claimant_instead_of_being_preempted(schedule: Any) -> None:
     async def main() -> None:
         here = world()
-        async with Engine(here.backend, schedule=resizing):
+        async with Engine(here.backend, schedule=schedule):
             await shrinks(here)
             await here.phase("short", Phase.RUNNING)
             long = await here.phase("long", Phase.RUNNING)
