@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from octopus_hub.core.reason import CPU, MEMORY, flat
 from octopus_hub.model.amounts import Amounts
 
@@ -43,6 +46,7 @@ class Cluster:
         self._tainted = any(node.taints for node in self.nodes)
         self._members: dict[tuple[Selector, tuple[int, ...]], tuple[int, ...]] = {}
         self._labelled: dict[str, dict[str, tuple[int, ...]]] = {}
+        self._idling: dict[frozenset[int], tuple[frozenset[int], NDArray[np.bool_]]] = {}
         self._domains: dict[str, tuple[str, ...]] = {}
         self._totals: dict[Selector, list[int]] = {}
 
@@ -82,6 +86,15 @@ class Cluster:
                 and (not self._tainted or tolerates(tolerated, self.nodes[at].taints))
             )
             self._members[selector, devices] = found
+        return found
+
+    def idling(self, wanted: frozenset[int]) -> tuple[frozenset[int], NDArray[np.bool_]]:
+        """Return the nodes that have devices of a type that a task of these dimensions would leave idle, twice."""
+        found = self._idling.get(wanted)
+        if found is None:
+            flags = [not devices <= wanted for devices in self.device_dimensions]
+            found = frozenset(at for at, idle in enumerate(flags) if idle), np.array(flags, dtype=np.bool_)
+            self._idling[wanted] = found
         return found
 
     def domain_of(self, at: int, level: str) -> str | None:

@@ -25,7 +25,11 @@ PACKING = [
     ("the tightest node that holds all", [role(count=2, gpu=1)], {"small": 2}),
     ("few nodes when no node holds all", [role(count=5, gpu=1)], {"big": 4, "small": 1}),
     ("tasks without devices keep off device nodes", [role(count=16, cpu=1)], {"plain": 16}),
-    ("but share them when the others are full", [role(count=20, cpu=1)], {"plain": 16, "big": 4}),
+    (
+        "but share them when the others are full, those with few devices first",
+        [role(count=20, cpu=1)],
+        {"plain": 16, "small": 4},
+    ),
 ]
 
 
