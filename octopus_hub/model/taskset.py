@@ -334,6 +334,9 @@ def _flatten_role(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, An
         if "resources" in full:
             raise WrongArgument(f"give resources= or {', '.join(flat)}=, not both")
         full["resources"] = Resources(**{key: _as_given(key, value) for key, value in flat.items()})
+    bounds = full.get("replicas")
+    if isinstance(bounds, Mapping) and bounds.keys() == {"min", "max"}:
+        full["replicas"] = ElasticReplicas(**bounds)
     return known_fields(Role, full, _ROLE_RESOURCE_KEYS)
 
 

@@ -127,7 +127,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]
 
 
 def test_a_task_finds_exactly_the_variables_that_are_listed(account: RunningEngine) -> None:
-    account.octopus("submit", "--name", "env", "--no-workspace", "--watch", "--", "env")
+    account.octopus("submit", "--name", "env", "--no-workspace", "--replicas", "1..2", "--watch", "--", "env")
     printed = account.octopus("logs", "env").stdout
     found = set(re.findall(r"^(?:\[\S+\] )?(OCTOPUS_\w+)=", printed, re.MULTILINE))
     assert found == set(frameworks.VARIABLES)

@@ -33,10 +33,14 @@ test("before any row, every member of every role waits", () => {
   assert.equal(known.picture().total, 4);
 });
 
-test("an elastic role shows its minimum", () => {
+test("an elastic role shows its minimum, and the size of its attempt once it is placed", () => {
   const taskset = gang();
   taskset.spec = { roles: [{ name: "worker", replicas: { min: 2, max: 8 } }] };
   assert.equal(at(taskset).picture().total, 2);
+  const spans = [{ node: "a", first: 0, count: 3 }, { node: "b", first: 3, count: 2 }];
+  const placed = { ...taskset, status: { ...taskset.status, phase: "Running" as const, placement: { worker: spans } } };
+  const left = row("worker", 6, { state: "Failed", endReason: "Resized" }); // of an attempt that was larger
+  assert.equal(at(placed, { tasks: [row("worker", 4, { state: "Running" }), left] }).picture().total, 5);
 });
 
 test("a delta changes the rows it names and keeps the others", () => {
@@ -120,6 +124,7 @@ test("the time counts from the start, while it waits from its submission", () =>
 test("what we stopped and what the platform lost has not failed", () => {
   const failed = (endReason: Task["endReason"]) => shown(row("ps", 0, { state: "Failed", endReason }));
   assert.equal(failed("Stopped"), "Stopped");
+  assert.equal(failed("Resized"), "Stopped");
   for (const reason of ["NodeLost", "Evicted", "Preempted", "Vanished"] as const) assert.equal(failed(reason), "Lost");
   for (const reason of ["", "OOMKilled", "CommandNotFound"] as const) assert.equal(failed(reason), "Failed");
   assert.equal(shown(row("ps", 0)), "Pending");

@@ -277,7 +277,7 @@ const LOST = new Set(["NodeLost", "Evicted", "Preempted", "Vanished"]);
 export function shown(task: Task): Shown {
   const state = task.state ?? "Pending";
   if (state !== "Failed") return state;
-  if (task.endReason === "Stopped") return "Stopped";
+  if (task.endReason === "Stopped" || task.endReason === "Resized") return "Stopped";
   return LOST.has(task.endReason ?? "") ? "Lost" : "Failed";
 }
 
