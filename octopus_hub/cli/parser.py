@@ -63,6 +63,12 @@ def command_of(parser: argparse.ArgumentParser, verb: str) -> argparse.ArgumentP
     return found
 
 
+def _replicas(text: str) -> int | dict[str, int]:
+    """Return ``4`` as a number, ``2..8`` as the bounds of an elastic role."""
+    least, dots, most = text.partition("..")
+    return {"min": _whole(least), "max": _whole(most)} if dots else _whole(text)
+
+
 def _whole(text: str) -> int:
     try:
         number = int(text) if text.isascii() else -1
@@ -150,7 +156,9 @@ def _flat_form(submit: _Parser) -> None:
     group = submit.add_argument_group("a command instead of a file")
     group.add_argument("--name", metavar="NAME", help="name of the TaskSet; a taken one gets a suffix")
     group.add_argument("--role", default="worker", metavar="ROLE", help="name of its role (default: worker)")
-    group.add_argument("--replicas", type=_whole, default=1, metavar="N", help="tasks of the role")
+    group.add_argument(
+        "--replicas", type=_replicas, default=1, metavar="N", help="tasks of the role; 2..8 lets it grow and shrink"
+    )
     group.add_argument("--devices", action="append", default=[], metavar="TYPE=N", help="devices per task, e.g. gpu=1")
     group.add_argument("--cpu", metavar="CPUS", help="CPU per task, e.g. 2 or 500m")
     group.add_argument("--memory", metavar="SIZE", help="memory per task, e.g. 8Gi")
