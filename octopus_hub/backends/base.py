@@ -48,7 +48,9 @@ class Change(ApiStruct, frozen=True, kw_only=True):
 
     revision: int
     type: Literal["put", "deleted"]
-    object: TaskSet | Task | Node | Queue | Cohort | Board | Reservation  # never serialised as a union; dispatch with isinstance
+    object: (
+        TaskSet | Task | Node | Queue | Cohort | Board | Reservation
+    )  # never serialised as a union; dispatch with isinstance
 
 
 class Image(ApiStruct, frozen=True, kw_only=True):
@@ -204,8 +206,8 @@ class Backend(Protocol):
         A backend that keeps records as folders puts there what ``beside`` says, too; others never call it.
         """
 
-    async def list_records(self, namespace: str) -> list[Record]:
-        """Return the namespace's records, newest first."""
+    async def list_records(self, namespace: str | None) -> list[Record]:
+        """Return the namespace's records, or everybody's (None), newest first."""
 
     async def get_record(self, namespace: str, name: str, attempt: int | None = None) -> Record:
         """Return a record by TaskSet name (the last attempt's) or uid; raises NotFound."""

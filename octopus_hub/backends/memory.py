@@ -352,9 +352,9 @@ class MemoryBackend(QueueCalls):
         self._records.append(record)
         return record
 
-    async def list_records(self, namespace: str) -> list[Record]:
+    async def list_records(self, namespace: str | None) -> list[Record]:
         """Return records, newest first."""
-        return [record for record in reversed(self._records) if record.namespace == namespace]
+        return [record for record in reversed(self._records) if namespace in (None, record.namespace)]
 
     async def get_record(self, namespace: str, name: str, attempt: int | None = None) -> Record:
         """Return a record by name or uid."""

@@ -16,7 +16,7 @@ import msgspec
 
 from octopus_hub.backends.base import Backend, Change
 from octopus_hub.control.cache import Cache, TaskKey
-from octopus_hub.control.ledger import Ledger, charge, load, rebuild, store
+from octopus_hub.control.ledger import Ledger, charge, load, rebuild, store, typical_error
 from octopus_hub.control.metrics import Metrics
 from octopus_hub.control.waiting import as_waiting
 from octopus_hub.core import actions as act
@@ -36,6 +36,7 @@ from octopus_hub.plugins.hooks import Hooks
 log = logging.getLogger(__name__)
 
 LEDGER = "usage"
+CHARGE_SECONDS = 0.1  # least time between writes of the ledger
 
 
 class Recorder(Protocol):
@@ -104,21 +105,27 @@ class Apply:
         self._metrics = metrics
         self._hooks = hooks or Hooks(())
         self.expectations = Expectations()
-        self.ledger = Ledger()
         self._epoch = backend.epoch
         self._charging = asyncio.Lock()
+        self._uncharged: dict[str, Record] = {}  # by uid and attempt; written together
+        self._charged_at = float("-inf")
 
     async def begin(self) -> None:
         """Write in the backend's present epoch from now on, and in no other; take up the ledger."""
         self._epoch = self._backend.epoch
-        content = await self._backend.get_ledger(LEDGER)
-        if content:
-            self.ledger = load(content)
+        stored = load(await self._backend.get_ledger(LEDGER))
+        if stored is not None:
+            self._cache.ledger = stored
             return
-        namespaces = {taskset.metadata.namespace for taskset in (await self._backend.listing()).tasksets}
-        self.ledger = rebuild([each for name in namespaces for each in await self._backend.list_records(name)])
-        if self.ledger.charged:
-            await self._backend.put_ledger(LEDGER, store(self.ledger))
+        records = await self._backend.list_records(None)
+        self._cache.ledger = rebuild(records)
+        if records:
+            await self._backend.put_ledger(LEDGER, store(self._cache.ledger))
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was used, as far as it is charged."""
+        return self._cache.ledger
 
     def fence(self) -> None:
         """Refuse to go on once a later controller has begun; raises Replaced. Before every effect."""
@@ -246,11 +253,25 @@ class Apply:
         await self.write(latest, status)
 
     async def _charge(self, record: Record) -> None:
+        """Add a record to the ledger; those that come soon after each other are written together."""
+        mark = f"{record.uid}/{record.attempt}"
+        self._uncharged[mark] = record
         async with self._charging:  # of two charges at once none may be lost
-            charged = charge(self.ledger, record)
-            if charged is not self.ledger:
-                await self._backend.put_ledger(LEDGER, store(charged))
-                self.ledger = charged
+            if mark not in self._uncharged:
+                return  # somebody wrote it with his own
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(max(0.0, self._charged_at + CHARGE_SECONDS - loop.time()))
+            batch, ledger = dict(self._uncharged), self._cache.ledger
+            for each in batch.values():
+                ledger = charge(ledger, each)
+            if ledger is not self._cache.ledger:
+                await self._backend.put_ledger(LEDGER, store(ledger))
+            self._cache.ledger, self._charged_at = ledger, loop.time()
+            for written in batch:
+                self._uncharged.pop(written, None)
+            wrong = typical_error(ledger)
+            if wrong is not None:
+                self._metrics.estimate_error.set(wrong)
 
 
 class HookRefused(Refused):

@@ -12,7 +12,9 @@ from typing import TypeVar
 from octopus_hub.backends.base import Change, Listing
 from octopus_hub.control.calendar import Calendar
 from octopus_hub.control.gangs import running_gang
+from octopus_hub.control.ledger import Ledger, expected
 from octopus_hub.control.usage import Holding, Sums, holding
+from octopus_hub.control.use import Use
 from octopus_hub.core.snapshot import NodeView, Running, Snapshot
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.node import Node
@@ -43,6 +45,8 @@ class Cache:
         self.boards: dict[str, Board] = {}
         self.calendar = Calendar()
         self.priorities: dict[str, PriorityClass] = {}
+        self.ledger = Ledger()
+        self._use = Use()
         self._tasks_of: dict[str, dict[str, Task]] = {}
         self._holding: dict[str, Holding] = {}  # by uid
         self._places: dict[str, QueuePlace] = {}
@@ -147,10 +151,10 @@ class Cache:
 
     def estimate(self, taskset: TaskSet) -> float | None:
         """Return for how long it may run in all, from what ran before it."""
-        return None
+        return expected(self.ledger, taskset.metadata.owner, taskset.spec)
 
     def snapshot(self, now: float | None = None) -> Snapshot:
-        """Return what the scheduler looks at; ``now`` moves the calendar on."""
+        """Return what the scheduler looks at; ``now`` moves the calendar and the use of time on."""
         if self._views is None:
             self._views = tuple(
                 NodeView(each.name, usable(each), each.labels, each.ready and each.schedulable, tuple(each.taints))
@@ -162,6 +166,8 @@ class Cache:
             self._cohort_view = dict(self.cohorts)
         if self._running_view is None:
             self._running_view = dict(self._running)
+        if now is not None and self._use.stale(self._queue_view, now):
+            self._use.renew(self.ledger, self._attempts(), self._queue_view, now)
         return Snapshot(
             self._views,
             self._usage.freeze(),
@@ -169,7 +175,17 @@ class Cache:
             self._running_view,
             self._cohort_view,
             windows=self.calendar.windows(self._views, now),
+            attained=self._use.attained,
+            attained_at=self._use.at,
+            spent=self._use.spent,
         )
+
+    def _attempts(self) -> Iterator[tuple[Holding, float]]:
+        """Yield what each gang holds, and since when by its present attempt: earlier ones are in the ledger."""
+        for uid, running in self._running.items():
+            held = self._holding.get(uid)
+            if held is not None:
+                yield held, self.tasksets[uid].status.starting_at or running.since
 
     # --- rows
     def _put_taskset(self, taskset: TaskSet) -> bool:

@@ -222,7 +222,7 @@ class Controller:
         now = self._clock()
         waiting, withheld = self._waiting.gather()
         started = time.perf_counter()
-        plan = self._schedule(self.cache.snapshot(), waiting, now, self._memo)
+        plan = self._schedule(self.cache.snapshot(now), waiting, now, self._memo)
         self.metrics.schedule_seconds.observe(time.perf_counter() - started)
         self._memo = plan.memo
         for admission in plan.admissions:

@@ -16,6 +16,11 @@ class Metrics:
         self.preemptions = Counter(
             "octopus_preemptions", "Gangs that made room for others", ["queue", "rule"], registry=self.registry
         )
+        self.estimate_error = Gauge(
+            "octopus_estimate_error",
+            "Median of |log(actual / estimated run time)| over the last runs",
+            registry=self.registry,
+        )
         self.phases = Counter("octopus_phase_changes", "Phases entered", ["phase"], registry=self.registry)
         self.errors = Counter(
             "octopus_step_errors", "Steps that failed and are retried", ["code"], registry=self.registry

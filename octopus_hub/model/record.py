@@ -99,6 +99,7 @@ class Record(ApiStruct, frozen=True, kw_only=True):
     timeline: list[TimelineEntry] = []
     tasks: list[TaskEnd] = []
     choices: dict[str, int] = {}  # role -> which entry of its placement.sku it ran on; 0 is left out
+    served_seconds: float = 0.0  # ran in earlier attempts that were preempted, and went on from there
     metrics: dict[str, float] = {}
     outputs: list[OutputFile] = []
     cells: dict[str, list[Cell]] = {}  # by task, in the order they ran; of notebook runs

@@ -76,6 +76,7 @@ def build(taskset: TaskSet, tasks: Sequence[Task], attempt: int, found: Captured
         started_at=min((task.started_at for task in tasks if task.started_at is not None), default=None),
         tasks=ends,
         choices=taskset.status.choices,
+        served_seconds=taskset.status.served_seconds,
         metrics=_metrics(taskset, tasks),
         outputs=found.outputs,
         cells=found.cells,

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octopus_hub.control.ledger import KEEP_CHARGED, Account, Ledger, charge, load, rebuild, store
+from octopus_hub.control.ledger import (
+    HALF_LIFE_SECONDS,
+    KEEP_CHARGED,
+    Account,
+    Ledger,
+    attained,
+    burst,
+    charge,
+    decayed,
+    expected,
+    load,
+    rebuild,
+    spent,
+    store,
+    typical_error,
+)
 from octopus_hub.model.record import Record, TaskEnd
 from octopus_hub.model.status import Phase
 from octopus_hub.model.taskset import Role, Spec
@@ -46,6 +63,8 @@ def test_an_attempt_is_charged_for_what_it_held_and_how_long() -> None:
             cpu_seconds=10 * (3 * 0.5 + 2),
             memory_byte_seconds=10 * (5 << 30),
             device_seconds={"gpu": 10.0 * 6},
+            recent=pytest.approx(burst(6, 100.0, 110.0, 110.0)),
+            recent_at=110.0,
         )
     }
     assert ledger.as_of == 110.0
@@ -107,5 +126,87 @@ def test_rebuilt_from_records_it_is_the_same(records: list[Record]) -> None:
     assert load(msgspec.json.decode(msgspec.json.encode(store(ledger)))) == ledger
 
 
-def test_nothing_stored_is_an_empty_ledger() -> None:
-    assert load({}) == Ledger() == load(store(Ledger()))
+def test_what_is_not_stored_or_of_an_older_version_is_rebuilt() -> None:
+    assert load({}) is None
+    assert load({"accounts": {"research/anna": {"attempts": 3}}}) is None
+    assert load(store(Ledger())) == Ledger()
+
+
+# --- decayed use
+
+
+def test_a_use_is_half_forgotten_after_a_half_life() -> None:
+    assert decayed(100.0, HALF_LIFE_SECONDS) == 50.0
+    assert decayed(100.0, -5.0) == 100.0, "a clock set back makes nothing more"
+
+
+@given(st.floats(1, 64), st.lists(st.floats(0, 1e6), min_size=2, max_size=6), st.floats(0, 1e7))
+def test_it_does_not_matter_in_how_many_pieces_a_use_is_charged(rate: float, cuts: list[float], later: float) -> None:
+    times = sorted(cuts)
+    at = times[-1] + later
+    whole = burst(rate, times[0], times[-1], at)
+    pieces = sum(burst(rate, a, b, at) for a, b in itertools.pairwise(times))
+    assert whole == pytest.approx(pieces, rel=1e-6, abs=1e-3)
+    assert whole <= rate * (times[-1] - times[0]) * (1 + 1e-6) + 1e-3
+
+
+@given(_records, st.floats(1000, 5e6))
+def test_law_11_decayed_use_is_the_same_from_accounts_and_by_hand(records: list[Record], at: float) -> None:
+    """The accounts are updated at irregular times; here every attempt is decayed from its own."""
+    found = attained(rebuild(records), at)
+    by_hand: dict[tuple[str, str], float] = {}
+    for each in records:
+        key = "research", each.owner
+        begun = min(end.started_at for end in each.tasks if end.started_at is not None)
+        by_hand[key] = by_hand.get(key, 0.0) + burst(6, begun, each.finished_at or 0.0, at)
+    assert found == pytest.approx(by_hand, rel=1e-6, abs=1e-3)
+
+
+def test_use_without_devices_counts_its_cpus() -> None:
+    plain = msgspec.to_builtins(Spec(queue="q", roles=[Role("w", replicas=4, cpu="500m", command=["x"])]))
+    ledger = charge(Ledger(), msgspec.structs.replace(record(), spec=plain))
+    assert attained(ledger, 110.0)["q", "anna"] == pytest.approx(burst(2.0, 100.0, 110.0, 110.0))
+    assert ledger.spent == {}, "budgets are of devices"
+
+
+# --- budgets
+
+
+DAY = 86_400.0
+MIDNIGHT = 20_000 * DAY
+
+
+def test_use_is_summed_by_calendar_windows_and_a_new_one_begins_at_nothing() -> None:
+    late = record(begun=MIDNIGHT - 100, ended=MIDNIGHT + 50)
+    ledger = charge(Ledger(), record("u2", begun=MIDNIGHT - 500, ended=MIDNIGHT - 400))
+    assert spent(ledger, "research", "day", MIDNIGHT - 300) == 600.0
+    assert spent(ledger, "research", "day", MIDNIGHT + 1) == 0.0
+    ledger = charge(ledger, late)
+    assert spent(ledger, "research", "day", MIDNIGHT + 60) == 6 * 50.0, "only what lies in the window"
+    assert spent(ledger, "research", "month", MIDNIGHT + 60) == 600.0 + 6 * 150.0
+    again = charge(ledger, record("u3", begun=MIDNIGHT - 50, ended=MIDNIGHT - 10))  # told late
+    assert spent(again, "research", "day", MIDNIGHT + 60) == 6 * 50.0
+    assert spent(again, "other", "day", MIDNIGHT + 60) == 0.0
+
+
+# --- run times
+
+
+def test_run_times_of_what_succeeded_make_estimates_and_their_error_is_kept() -> None:
+    spec = msgspec.convert(SPEC, Spec)
+    ledger = Ledger()
+    assert expected(ledger, "anna", spec) is None and typical_error(ledger) is None
+    for number, seconds in enumerate((10.0, 40.0, 20.0)):
+        ledger = charge(ledger, record(f"u{number}", ended=100.0 + seconds))
+    assert expected(ledger, "anna", spec) == 20.0
+    assert ledger.errors == [1.386, 0.223], "40 against 10, 20 against 25"
+    failed = msgspec.structs.replace(record("u8", ended=9000.0), phase=Phase.FAILED)
+    broken_off = msgspec.structs.replace(record("u9", ended=9000.0), final=False, reason="Preempted")
+    ledger = charge(charge(ledger, failed), broken_off)
+    assert expected(ledger, "anna", spec) == 20.0
+    assert ledger.accounts["research/anna"].preemptions == 1
+
+
+def test_what_went_on_after_a_preemption_counts_with_what_it_had_done() -> None:
+    went_on = msgspec.structs.replace(record(ended=130.0), served_seconds=500.0)
+    assert expected(charge(Ledger(), went_on), "anna", msgspec.convert(SPEC, Spec)) == 530.0

@@ -323,7 +323,7 @@ class LocalBackend(QueueCalls):
         """Store a record with outputs, logs and workspace beside it."""
         return await self._records.put(record, beside)
 
-    async def list_records(self, namespace: str) -> list[Record]:
+    async def list_records(self, namespace: str | None) -> list[Record]:
         """Return records, newest first."""
         return await self._records.list(namespace)
 

@@ -79,10 +79,11 @@ class Records:
         self._index(stored, self._clock())
         return stored
 
-    async def list(self, namespace: str) -> list[Record]:
-        """Return a namespace's records, newest first; one that can't be read is left out and logged."""
+    async def list(self, namespace: str | None) -> list[Record]:
+        """Return a namespace's (None: all) records, newest first; one that can't be read is left out and logged."""
         rows = self._store.query(
-            "SELECT folder FROM records WHERE namespace = ? ORDER BY at DESC, rowid DESC", (namespace,)
+            "SELECT folder FROM records WHERE namespace = ? OR ? IS NULL ORDER BY at DESC, rowid DESC",
+            (namespace, namespace),
         )
         return [*await asyncio.to_thread(self._readable, [row[0] for row in rows])]  # many large ones take seconds
 
