@@ -509,6 +509,7 @@ export interface RunRecord {
   timeline?: TimelineEntry[]; // []
   tasks?: TaskEnd[]; // []
   choices?: { [key: string]: number }; // {}
+  servedSeconds?: number; // 0.0
   metrics?: { [key: string]: number }; // {}
   outputs?: OutputFile[]; // []
   cells?: { [key: string]: Cell[] }; // {}
