@@ -236,7 +236,7 @@ class Truth:
     def put_board(self, board: Board) -> None:
         """Keep a board. Boards are never stored: control derives them again from what is."""
         known = self.boards.get(board.queue)
-        if known is None or known.places != board.places:
+        if not board.says(known):
             self.boards[board.queue] = board
             self.fanout.emit("put", board)
 

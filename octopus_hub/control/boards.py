@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from octopus_hub.core.plan import Waits
+from octopus_hub.core.plan import Fault, Waits
 from octopus_hub.core.reason import Reason
-from octopus_hub.model.status import Board, QueuePlace
+from octopus_hub.model.status import Board, Condition, QueuePlace
 from octopus_hub.model.taskset import TaskSet
+
+POLICY_FAULT = "PolicyFault"
 
 
 def boards(
@@ -16,11 +18,12 @@ def boards(
     withheld: Mapping[str, Reason],
     queues: Iterable[str],
     now: float,
+    told: Mapping[str, list[Condition]] | None = None,
 ) -> dict[str, Board]:
     """Return the board of every queue.
 
     ``waits`` are the scheduler's places; ``withheld`` the reasons of those it never saw (held, or waiting for
-    another TaskSet), which stand behind with place 0.
+    another TaskSet), which stand behind with place 0; ``told`` are the conditions of queues.
     """
     places: dict[str, list[QueuePlace]] = {name: [] for name in queues}
     for taskset in waiting:
@@ -41,6 +44,25 @@ def boards(
             )
         )
     return {
-        name: Board(queue=name, at=now, places=sorted(rows, key=lambda row: (row.place == 0, row.place, row.uid)))
+        name: Board(
+            queue=name,
+            at=now,
+            places=sorted(rows, key=lambda row: (row.place == 0, row.place, row.uid)),
+            conditions=(told or {}).get(name, []),
+        )
         for name, rows in places.items()
     }
+
+
+def conditions(faults: Iterable[Fault], known: Mapping[str, Board], now: float) -> dict[str, list[Condition]]:
+    """Return the conditions of queues whose policy fails; one that lasts keeps the time at which it began."""
+    found: dict[str, list[Condition]] = {}
+    for fault in faults:
+        message = f"policy {fault.policy} fails, the order of before is kept: {fault.message}"
+        before = known[fault.queue].conditions if fault.queue in known else []
+        since = [each.at for each in before if each.type == POLICY_FAULT and each.message == message]
+        condition = Condition(
+            type=POLICY_FAULT, status=True, reason=fault.policy, message=message, at=since[0] if since else now
+        )
+        found[fault.queue] = [condition]
+    return found

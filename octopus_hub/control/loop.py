@@ -16,14 +16,14 @@ import msgspec
 
 from octopus_hub.backends.base import Backend, Change, Gone
 from octopus_hub.control.apply import Apply, HookRefused, Recorder, Replaced, failed_creation, with_conditions
-from octopus_hub.control.boards import boards
+from octopus_hub.control.boards import boards, conditions
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.metrics import Metrics
 from octopus_hub.control.waiting import WaitingRoom
 from octopus_hub.control.workqueue import WorkQueue
 from octopus_hub.core import actions as act
 from octopus_hub.core.lifecycle import advance
-from octopus_hub.core.plan import Eviction, Plan, Resize
+from octopus_hub.core.plan import Eviction, Fault, Plan, Resize
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.resizing import changes_room, may_resize
 from octopus_hub.core.schedule import schedule
@@ -92,6 +92,7 @@ class Controller:
         self._waiting = WaitingRoom(cache, self._apply.expectations.outstanding)
         self._schedule = schedule
         self._memo: Any = None
+        self._faults: tuple[Fault, ...] = ()  # of the last Plan
         self._evictions: dict[str, Eviction] = {}  # of the last Plan, by uid of the victim; not carried out yet
         self._dirty = asyncio.Event()
         self._written_at: dict[str, float] = {}
@@ -225,6 +226,7 @@ class Controller:
         plan = self._schedule(self.cache.snapshot(now), waiting, now, self._memo)
         self.metrics.schedule_seconds.observe(time.perf_counter() - started)
         self._memo = plan.memo
+        self._note_faults(plan)
         for admission in plan.admissions:
             taskset = self.cache.tasksets.get(admission.uid)
             if taskset is None or not taskset.status.phase.waiting:
@@ -274,6 +276,15 @@ class Controller:
             self._wake.cancel()
         self._wake = loop.call_at(due, self._dirty.set)
 
+    def _note_faults(self, plan: Plan) -> None:
+        """Count what policies did wrong, once for each Plan; the queues' boards say it as long as it lasts."""
+        if plan.faults is self._faults:
+            return
+        for fault in plan.faults:
+            self.metrics.policy_faults.labels(fault.queue, fault.policy).inc()
+            log.warning("policy %s of queue %s: %s", fault.policy, fault.queue, fault.message)
+        self._faults = plan.faults
+
     async def _write_boards(self, waits: Any, withheld: dict[str, Reason], now: float) -> None:
         moment = asyncio.get_running_loop().time()
         since = moment - self._boards_at
@@ -282,10 +293,11 @@ class Controller:
             self._wake_schedule(max(SHORTEST_SECONDS, BOARD_SECONDS - since))
             return
         names = set(self.cache.queues) | set(self.cache.boards)
-        for name, board in boards(waiting, waits, withheld, names, now).items():
+        told = conditions(self._faults, self.cache.boards, now)
+        for name, board in boards(waiting, waits, withheld, names, now, told).items():
             self.metrics.waiting.labels(name).set(len(board.places))
             known = self.cache.boards.get(name)
-            if known is None or known.places != board.places:
+            if not board.says(known):
                 self._boards_at = moment
                 await self._backend.put_board(board)
 

@@ -21,6 +21,12 @@ class Metrics:
             "Median of |log(actual / estimated run time)| over the last runs",
             registry=self.registry,
         )
+        self.policy_faults = Counter(
+            "octopus_policy_faults",
+            "Cycles in which a queue's policy raised or answered nonsense",
+            ["queue", "policy"],
+            registry=self.registry,
+        )
         self.phases = Counter("octopus_phase_changes", "Phases entered", ["phase"], registry=self.registry)
         self.errors = Counter(
             "octopus_step_errors", "Steps that failed and are retried", ["code"], registry=self.registry

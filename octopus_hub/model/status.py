@@ -159,8 +159,13 @@ class QueuePlace(ApiStruct, frozen=True, kw_only=True):
 
 
 class Board(ApiStruct, frozen=True, kw_only=True):
-    """Places and reasons of everything that waits in one queue."""
+    """Places and reasons of everything that waits in one queue; ``conditions`` are facts about the queue itself."""
 
     queue: str
     at: float = 0.0
     places: list[QueuePlace] = []
+    conditions: list[Condition] = []
+
+    def says(self, other: Board | None) -> bool:
+        """Say whether it says the same as another, whenever they were written."""
+        return other is not None and (self.places, self.conditions) == (other.places, other.conditions)

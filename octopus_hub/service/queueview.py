@@ -91,6 +91,7 @@ class QueueFigures:
             "at": board.at if board else 0.0,
             "waiting": len(board.places) if board else 0,
             "places": places,
+            "conditions": _plain(board.conditions) if board else [],
         }
 
     def _budget(self, queue: Queue) -> dict[str, Any]:
