@@ -158,9 +158,14 @@ def closed(windows: Iterable[Window], now: float, until: float | None, queue: st
     """
     found: set[str] = set()
     for window in windows:
-        if _begun(window, now) and not admits(window, queue, owner) and (until is None or until > window.start):
+        if closes(window, now, until) and not admits(window, queue, owner):
             found |= window.nodes
     return frozenset(found)
+
+
+def closes(window: Window, now: float, until: float | None) -> bool:
+    """Say whether a window's nodes are closed to work of others that ends at ``until`` at the latest."""
+    return _begun(window, now) and (until is None or until > window.start)
 
 
 class Closures:

@@ -24,7 +24,6 @@ ReasonCode = Literal[
     "NoFit",  # fits an empty cluster, not now
     "NeverFits",  # does not fit an empty cluster
     "BackOff",  # nodes avoided after failed binds
-    "Reserved",  # nodes are set aside for a time (reservation, drain) and it may still run then
     "Preempting",  # others were asked to make room for it
     "Reserved",  # nodes are set aside for a time (reservation, drain) and it may still run then
 ]
