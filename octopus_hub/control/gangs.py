@@ -50,7 +50,6 @@ def waiting_gang(
         preemptible=preemption.allowed,
         min_runtime=preemption.min_runtime_seconds,
         resumes=goes_on,
-        overhead=taskset.spec.gang.timeout_seconds + GRACE_SECONDS,
         notice=preemption.notice_seconds,
         overhead=taskset.spec.gang.timeout_seconds + GRACE_SECONDS,
         preempted_at=tuple(status.preempted_at),
