@@ -148,6 +148,7 @@ octopus up --stop-tasks           # end every TaskSet that an earlier run left, 
             shell=_shell(bench.state),
             command=_command(),
             as_root=os.geteuid() == 0,
+            differing=bench.engine.backend.differing,
         )
 
     def _tour(self, wishes: Wishes) -> Callable[[Workbench], Coroutine[Any, Any, None]]:

@@ -21,6 +21,7 @@ def started(
     shell: str = "in this account",
     command: str = "octopus",
     as_root: bool = False,
+    differing: Sequence[str] = (),
 ) -> str:
     """Return the block that tells where everything is. ``password`` is given for a terminal only."""
     lines = [
@@ -32,6 +33,10 @@ def started(
         f"  shell     {command} list, or: submit --name NAME -- COMMAND ({shell})",
         "  stop      Ctrl-C here; TaskSets that run keep running",
     ]
+    if differing:
+        more = f" and {len(differing) - NAMES_SHOWN} more" if len(differing) > NAMES_SHOWN else ""
+        names = ", ".join(differing[:NAMES_SHOWN]) + more
+        lines.append(f"  queues    changed since octopus.yaml: {names} (`octopus queues reset NAME` goes back)")
     if as_root:
         lines.append("  warning   running as root: notebook servers and tasks have all rights on this machine")
     return "\n".join(lines)

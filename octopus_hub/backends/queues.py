@@ -29,6 +29,11 @@ class Live(Generic[Kind]):
         self._commit = commit
         self._emit = emit
 
+    @property
+    def differing(self) -> list[str]:
+        """Names whose live definition is another than the declared one."""
+        return [name for name, live in self.live.items() if name in self.declared and self.declared[name] != live]
+
     def declare(self, new: Kind) -> None:
         """Take what the configuration says; not stored, and not what counts where a live one is."""
         self.declared[new.name] = new
@@ -68,6 +73,12 @@ class QueueCalls:
         """Return what the configuration has."""
         tree = self._tree()
         return [*tree.queues.declared.values(), *tree.cohorts.declared.values()]
+
+    @property
+    def differing(self) -> list[str]:
+        """Names of queues and cohorts that were changed since the configuration declared them so."""
+        tree = self._tree()
+        return [*tree.queues.differing, *(f"cohort {name}" for name in tree.cohorts.differing)]
 
     async def put_queue(self, queue: Queue) -> None:
         """Store a live definition."""
@@ -135,7 +146,10 @@ class Queues:
         ]
         if members:
             more = f" and {len(members) - 3} more" if len(members) > 3 else ""
-            raise Conflict(f"{', '.join(members[:3])}{more} belong to cohort {name}; take them out first", name=name)
+            belong = "belongs" if len(members) == 1 else "belong"
+            raise Conflict(
+                f"{', '.join(members[:3])}{more} {belong} to cohort {name}; take out what is in it", name=name
+            )
         self.cohorts.drop(name)
 
     def reset_queue(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands about the place: ``nodes``, ``queues``, ``version``, ``secrets``."""
+"""Commands about the place: ``nodes``, ``version``, ``secrets``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from octopus_hub.client.sync import Client
 from octopus_hub.model.errors import InvalidSpec, OctopusError
 
 NODES = ("NAME", "STATE", "CPU", "MEMORY", "DEVICES", "BUSY", "LABELS", "MESSAGE")
-QUEUES = ("NAME", "POLICY", "STATE", "WAITING", "USED", "BY YOU", "AT MOST", "EACH USER AT MOST")
 HOST_NAME = "kubernetes.io/hostname"  # says nothing beside the node's name
 
 
@@ -30,14 +29,6 @@ def nodes(arguments: Namespace) -> int:
         show.show_rows(*table, none="no nodes")
     else:
         show.show_many(found, arguments.format, (), lambda _: (), lambda use: str(use.node.name), "no nodes")
-    return exits.OK
-
-
-def queues(arguments: Namespace) -> int:
-    """``octopus queues``."""
-    with Client() as client:
-        found = client.queues()
-    show.show_many(found, arguments.format, QUEUES, _queue_row, _queue_name, "no queues")
     return exits.OK
 
 
@@ -114,35 +105,3 @@ def _without_empty(header: Row, rows: list[Row]) -> tuple[Row, list[Row]]:
     """Return a table without the columns that say nothing."""
     kept = [number for number in range(len(header)) if not rows or any(row[number] for row in rows)]
     return [header[number] for number in kept], [[row[number] for number in kept] for row in rows]
-
-
-def _queue_row(item: dict[str, Any]) -> tuple[str, ...]:
-    board = item.get("board") or {}
-    return (
-        _queue_name(item),
-        str(item.get("policy", "fifo")),
-        "paused" if item.get("paused") else "open",
-        str(board.get("waiting", 0)),
-        _amounts(item.get("used"), "nothing"),
-        _amounts(item.get("usedByYou"), "nothing"),
-        _amounts(item.get("nominal"), "unbounded"),
-        _amounts(item.get("perUser"), "unbounded"),
-    )
-
-
-def _queue_name(item: dict[str, Any]) -> str:
-    return str(item.get("name", ""))
-
-
-def _amounts(value: dict[str, Any] | None, absent: str) -> str:
-    if value is None:
-        return absent
-    from octopus_hub.model.amounts import Amounts
-
-    return jobtext.amounts(
-        Amounts(
-            cpu_millis=int(value.get("cpuMillis", 0)),
-            memory_bytes=int(value.get("memoryBytes", 0)),
-            devices={str(name): int(count) for name, count in (value.get("devices") or {}).items()},
-        )
-    )

@@ -195,6 +195,8 @@ def _looking(commands: Commands) -> None:
         "Tell everything about a TaskSet: why it waits, in numbers; what failed",
     )
     _named(describe)
+    why = _add(commands, "why", "looking:why", "Say why a TaskSet waits, runs where it does, or ended as it did")
+    _format(_named(why), ("table", "yaml", "json"))
     tasks = _add(commands, "tasks", "looking:tasks", "List the tasks of a TaskSet")
     _format(_named(tasks))
 
@@ -237,7 +239,11 @@ def _changing(commands: Commands) -> None:
 
 def _cluster(commands: Commands) -> None:
     _format(_add(commands, "nodes", "cluster:nodes", "List nodes with their devices"))
-    _format(_add(commands, "queues", "cluster:queues", "List queues with their use, limits and how many wait"))
+    for kind, text in (
+        ("queue", "List queues with their use, limits and how many wait; show, create, set, delete or reset one"),
+        ("cohort", "List cohorts of queues that lend each other; show, create, set, delete or reset one"),
+    ):
+        _definitions(_add(commands, f"{kind}s", f"queues:{kind}s", text), kind)
     version = _add(commands, "version", "cluster:version", "Print the versions of this client and of the service")
     _format(version, ("table", "yaml", "json"))
     secrets = _add(
@@ -245,6 +251,30 @@ def _cluster(commands: Commands) -> None:
     )
     secrets.add_argument("action", nargs="?", choices=("list", "set", "delete"), default="list")
     secrets.add_argument("name", nargs="?", metavar="NAME", help="set reads the value from standard input")
+
+
+def _definitions(parser: _Parser, kind: str) -> None:
+    actions = ("list", "show", "create", "set", "delete", "reset")
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=actions,
+        default="list",
+        metavar="ACTION",
+        help=f"{', '.join(actions)} (default: list)",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="reset goes back to the configuration file")
+    parser.add_argument(
+        "fields",
+        nargs="*",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="e.g. weight=3 nominal.devices.gpu=8; null takes back",
+    )
+    parser.add_argument(
+        "-f", "--file", default="", metavar="FILE", help=f"set {kind}s from YAML; - reads standard input"
+    )
+    _format(parser, (*FORMATS, "wide"))
 
 
 def _records(commands: Commands) -> None:

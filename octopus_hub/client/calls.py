@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from octopus_hub.model.amounts import Amounts
-from octopus_hub.model.answers import AnswerStruct, PlanAnswer, TaskSetView
+from octopus_hub.model.answers import AnswerStruct, PlanAnswer, TaskSetView, WhyAnswer
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.node import Node
 from octopus_hub.model.record import Record
@@ -135,6 +135,11 @@ def list_tasks(name: str, namespace: str = OWN) -> Call[Tasks]:
     return Call("GET", f"{_taskset(namespace, name)}/tasks", _items(_Tasks))
 
 
+def why(name: str, namespace: str = OWN) -> Call[WhyAnswer]:
+    """Why a TaskSet waits, runs where it does, or ended as it did."""
+    return Call("GET", f"{_taskset(namespace, name)}/why", _json(WhyAnswer))
+
+
 @dataclass(frozen=True, slots=True)
 class LogQuery:
     """Which log, and how much of it. ``tail`` counts lines; None is all that is kept."""
@@ -185,6 +190,11 @@ def list_node_use() -> Call[NodeUses]:
 def list_queues() -> Call[Rows]:
     """Queues with their usage and board, as plain data."""
     return Call("GET", "/queues", _items(_PlainItems))
+
+
+def list_cohorts() -> Call[Rows]:
+    """Cohorts with members and use, as plain data."""
+    return Call("GET", "/cohorts", _items(_PlainItems))
 
 
 def list_priorities() -> Call[Rows]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from octopus_hub.client import calls, exchange, outputs, transport
+from octopus_hub.client import calls, definitions, exchange, outputs, transport
 from octopus_hub.client.archive import Archive
 from octopus_hub.client.calls import (
     OWN,
@@ -35,10 +35,11 @@ from octopus_hub.client.calls import (
     Views,
 )
 from octopus_hub.client.connection import find_connection
+from octopus_hub.client.definitions import Kind
 from octopus_hub.client.failures import WaitTimeout
 from octopus_hub.client.outputs import Paths
 from octopus_hub.client.sse import EventReader, frame_of
-from octopus_hub.model.answers import Frame, PlanAnswer, TaskSetView
+from octopus_hub.model.answers import Frame, PlanAnswer, TaskSetView, WhyAnswer
 from octopus_hub.model.errors import NotFound, Unavailable
 from octopus_hub.model.record import Record
 from octopus_hub.model.taskset import TaskSet
@@ -95,6 +96,10 @@ class Client:
     def tasks(self, name: str, namespace: str = OWN) -> Tasks:
         """Return the rows of its tasks."""
         return self._call(calls.list_tasks(name, namespace))
+
+    def why(self, name: str, namespace: str = OWN) -> WhyAnswer:
+        """Say why it waits, runs where it does, or ended as it did."""
+        return self._call(calls.why(name, namespace))
 
     def stop(self, name: str, namespace: str = OWN) -> TaskSet:
         """Stop it; its record is written."""
@@ -170,6 +175,30 @@ class Client:
     def queues(self) -> Rows:
         """Return queues with usage and board."""
         return self._call(calls.list_queues())
+
+    def cohorts(self) -> Rows:
+        """Return cohorts with their members and use."""
+        return self._call(calls.list_cohorts())
+
+    def definition(self, kind: Kind, name: str) -> Plain:
+        """Return a queue or cohort (``kind``) with its use."""
+        return self._call(definitions.get(kind, name))
+
+    def define(self, kind: Kind, name: str, document: Mapping[str, Any]) -> Plain:
+        """Put a queue or cohort in place of the one of its name; it wins over the configuration file (admins)."""
+        return self._call(definitions.define(kind, name, document))
+
+    def change(self, kind: Kind, name: str, fields: Mapping[str, Any]) -> Plain:
+        """Change fields of a queue or cohort, ``{"weight": 3, "nominal": {"devices": {"gpu": 8}}}`` (admins)."""
+        return self._call(definitions.change(kind, name, fields))
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """Remove a queue or cohort that nothing uses (admins)."""
+        self._call(definitions.remove(kind, name))
+
+    def reset(self, kind: Kind, name: str) -> Plain:
+        """Go back to the configuration file's queue or cohort (admins)."""
+        return self._call(definitions.reset(kind, name))
 
     def priorities(self) -> Rows:
         """Return priority classes."""

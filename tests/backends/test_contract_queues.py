@@ -108,10 +108,10 @@ async def test_the_tree_can_not_be_broken(harness: Harness) -> None:
     await backend.put_cohort(Cohort(name="lab", parent="site"))
     with pytest.raises(InvalidSpec, match="go in a circle"):
         await backend.put_cohort(Cohort(name="site", parent="lab"))
-    with pytest.raises(Conflict, match="cohort lab belong to cohort site; take them out first"):
+    with pytest.raises(Conflict, match="cohort lab belongs to cohort site; take out what is in it"):
         await backend.delete_cohort("site")
     await backend.put_queue(NIGHT)
-    with pytest.raises(Conflict, match="queue night belong to cohort lab"):
+    with pytest.raises(Conflict, match="queue night belongs to cohort lab"):
         await backend.delete_cohort("lab")
     assert {each.name for each in (await backend.listing()).cohorts} == {"site", "lab"}
 
