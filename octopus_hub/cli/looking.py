@@ -1,4 +1,4 @@
-"""Commands that look: ``list``, ``get``, ``describe``, ``tasks``."""
+"""Commands that look: ``list``, ``get``, ``describe``, ``why``, ``tasks``."""
 
 from __future__ import annotations
 
@@ -60,6 +60,18 @@ def describe(arguments: Namespace) -> int:
             view = TaskSetView(taskset=view.taskset, queue_place=view.queue_place, tasks=client.tasks(name, namespace))
         nodes = client.node_use() if view.taskset.status.phase == Phase.QUEUED else []
     show.write(description(view, time.time(), nodes) + "\n")
+    return exits.OK
+
+
+def why(arguments: Namespace) -> int:
+    """``octopus why``."""
+    namespace, name = namespace_and_name(arguments.name)
+    with Client() as client:
+        answer = client.why(name, namespace)
+    if arguments.format == "table":
+        show.write(jobtext.reasons(answer) + "\n")
+    else:
+        show.show_document(show.plain(answer), arguments.format)
     return exits.OK
 
 
@@ -132,7 +144,7 @@ def description(view: TaskSetView, now: float, nodes: Sequence[NodeUse] = ()) ->
         ("Age", jobtext.duration(jobtext.age_seconds(taskset, now))),
         ("Ran", jobtext.running_time(status, now)),
         ("Attempt", str(status.attempt) if status.attempt else ""),
-        ("Preempted by", status.preempted_by),
+        ("Preempted", jobtext.preempted(status, now)),
         ("Workspace", taskset.spec.workspace.digest or ""),
         ("Record", status.record),
     ]

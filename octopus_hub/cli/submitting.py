@@ -181,8 +181,9 @@ def plan_text(taskset: TaskSet, answer: PlanAnswer | None, nodes: Sequence[NodeU
         text = f"{taskset.name}: valid; would wait: {why}"
     else:
         text = f"{taskset.name}: valid, but would never run here: {why}"
+    more = jobtext.facts(answer.facts, "place", "room", "unblock", "smaller", "estimate")
     table = room(taskset, nodes)
-    return f"{text}\n{table}" if table else text
+    return "\n".join([text, *more, *([table] if table else [])])
 
 
 def _documents_of(arguments: Namespace) -> list[dict[str, Any]]:

@@ -194,6 +194,10 @@ class Job:
             self.refresh()
         return self.view.taskset.status
 
+    def why(self) -> jobtext.Text:
+        """Return why it waits, runs where it does, or ended as it did: a line for each fact."""
+        return jobtext.reasons(self.client.why(self.name, self.namespace))
+
     def watch(self, timeout: float | None = None) -> Iterator[TaskSetView]:
         """Yield its view at each change until it has ended.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from octopus_hub.model.amounts import Amounts
-from octopus_hub.model.answers import TaskSetView
+from octopus_hub.model.answers import Fact, TaskSetView, WhyAnswer
 from octopus_hub.model.status import QueuePlace, Status, TimelineEntry
 from octopus_hub.model.task import Task, TaskState
 from octopus_hub.model.taskset import Role, TaskSet
@@ -46,6 +46,7 @@ def summary(view: TaskSetView, now: float) -> str:
     if view.queue_place is not None and status.phase.waiting:
         parts.append("  " + waiting(view.queue_place))
         parts += [f"  last try: {tried}" for tried in (last_try(status),) if tried]
+        parts += [f"  preempted {text}" for text in (preempted(status, now),) if text]
     elif status.message:
         parts.append("  " + one_line(status.message))
     if view.tasks:
@@ -80,9 +81,33 @@ def waiting(place: QueuePlace) -> str:
     return text
 
 
+def reasons(answer: WhyAnswer) -> Text:
+    """Return why a TaskSet waits, runs here or ended, a line for each fact."""
+    return Text("\n".join([answer.name, *facts(answer.facts)]))
+
+
+def facts(found: Iterable[Fact], *kinds: str) -> list[str]:
+    """Return a line for each fact, of these kinds only where some are named."""
+    return [f"  {one_line(fact.message)}" for fact in found if not kinds or fact.kind in kinds]
+
+
 def last_try(status: Status) -> str:
     """Return what ended its last try to start, while it waits for the next."""
     return one_line(status.message) if status.phase.waiting and status.reason in WITHDRAWN else ""
+
+
+def preempted(status: Status, now: float) -> str:
+    """Return for whom it made room last, by which rule and when, and how often that happened within a day."""
+    if not status.preempted_at:
+        return ""
+    last = status.preempted_at[-1]
+    today = sum(1 for at in status.preempted_at if at > now - 86_400)
+    times = "once" if today == 1 else f"{today} times"
+    rule = f", by the rule of {status.preempted_rule}" if status.preempted_rule else ""
+    text = f"for {one_line(status.preempted_by)}{rule}, at {moment(last, now)}; {times} within a day"
+    if status.served_seconds:
+        text += f"; {duration(status.served_seconds)} of work are kept"
+    return text
 
 
 def role_table(taskset: TaskSet) -> str:

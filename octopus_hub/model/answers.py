@@ -47,10 +47,78 @@ class Frame(AnswerStruct, frozen=True, kw_only=True):
     removed: Removed = Removed()
 
 
-class PlanAnswer(AnswerStruct, frozen=True, kw_only=True):
-    """What would happen if this TaskSet were submitted now. ``reason`` has the wire form of ``core.reason.Reason``."""
+class StartEstimate(AnswerStruct, frozen=True, kw_only=True):
+    """When it starts, in seconds from now; without ``earliest_seconds`` nothing is known, without the other no bound."""
+
+    earliest_seconds: float | None = None
+    latest_seconds: float | None = None
+    basis: str = ""
+
+
+class MakesRoom(AnswerStruct, frozen=True, kw_only=True):
+    """A TaskSet that is asked to go, or (rule ``shrink``) to give up tasks."""
+
+    taskset: str
+    rule: str = ""
+
+
+class OtherShape(AnswerStruct, frozen=True, kw_only=True):
+    """A shape that would start now: fewer ``tasks`` of ``role``, on another ``sku``, or in another ``queue``."""
+
+    kind: str
+    message: str
+    role: str = ""
+    tasks: int = 0
+    sku: str = ""
+    queue: str = ""
+
+
+class Fact(AnswerStruct, frozen=True, kw_only=True):
+    """A sentence about a TaskSet, and what it is about."""
+
+    kind: str
+    message: str
+
+
+class WhatIfAnswer(AnswerStruct, frozen=True, kw_only=True):
+    """What becomes of a TaskSet in the queue. ``reason`` has the wire form of ``core.reason.Reason``.
+
+    Attributes
+    ----------
+    outcome : str
+        ``starts`` now, ``evicts`` others and starts then, ``waits``, or ``never`` fits; "" for one that does not queue.
+    place : int
+        In its queue; 1 is next.
+    before : list of str
+        The first of those that stand before it.
+    unblock : list of str
+        What would let it start.
+    facts : list of Fact
+        The same in sentences, the most important first.
+    """
+
+    outcome: str = ""
+    reason: dict[str, Any] | None = None
+    place: int = 0
+    before: list[str] = []
+    makes_room: list[MakesRoom] = []
+    estimate: StartEstimate | None = None
+    smaller: list[OtherShape] = []
+    unblock: list[str] = []
+    facts: list[Fact] = []
+
+
+class PlanAnswer(WhatIfAnswer, frozen=True, kw_only=True):
+    """What would happen if this TaskSet were submitted now."""
 
     fits_empty: bool
     runs_now: bool
-    reason: dict[str, Any] | None = None
     placement: dict[str, list[Span]] | None = None
+
+
+class WhyAnswer(WhatIfAnswer, frozen=True, kw_only=True):
+    """Why a TaskSet waits, runs here, was preempted, or ended as it did."""
+
+    name: str
+    namespace: str
+    phase: str

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from octopus_hub.model.answers import Frame, PlanAnswer, TaskSetView
+from octopus_hub.model.answers import Frame, PlanAnswer, TaskSetView, WhyAnswer
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import Cohort, PriorityClass, Queue
@@ -23,7 +23,20 @@ from octopus_hub.model.taskset import API_VERSION, TaskSet
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: dict[str, type[Any]] = {
     each.__name__: each
-    for each in (TaskSet, Task, Node, Queue, Cohort, PriorityClass, Board, Record, TaskSetView, Frame, PlanAnswer)
+    for each in (
+        TaskSet,
+        Task,
+        Node,
+        Queue,
+        Cohort,
+        PriorityClass,
+        Board,
+        Record,
+        TaskSetView,
+        Frame,
+        PlanAnswer,
+        WhyAnswer,
+    )
 }
 
 

@@ -67,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_TASKSET}/release", "releaseTaskSet", "Let a held one queue", WRITE, (), "", "TaskSet"),
     Route("POST", f"{_TASKSET}/scale", "scaleTaskSet", "Wish sizes of elastic roles", WRITE, (), "ScaleRequest", "TaskSet"),
     Route("GET", f"{_TASKSET}/tasks", "listTasks", "Rows of its tasks", READ, (), "", "TaskList"),
+    Route("GET", f"{_TASKSET}/why", "whyTaskSet", "Why it waits, runs where it does, or ended as it did", READ, (), "", "WhyAnswer"),
     Route(
         "GET", f"{_TASKSET}/logs", "readLog", "A task's log", READ,
         ("role", "index", "attempt", "follow", "tail"), "", "text/plain",

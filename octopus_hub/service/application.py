@@ -55,6 +55,7 @@ HANDLERS: tuple[type[ApiHandler], ...] = (
     tasksets.TaskSets,
     tasksets.OneTaskSet,
     tasksets.Tasks,
+    tasksets.Why,
     tasksets.Stop,
     tasksets.Hold,
     scaling.Scale,

@@ -81,6 +81,19 @@ def redacted(place: QueuePlace, namespace: str) -> QueuePlace:
     return msgspec.structs.replace(place, message=message, where=where)
 
 
+def without_others(value: Any, namespace: str) -> Any:
+    """Return plain data without names of other tenants' TaskSets in its texts."""
+    if isinstance(value, str):
+        return _TENANT.sub(
+            lambda match: match.group(0) if match.group(1) == namespace else "another user's TaskSet", value
+        )
+    if isinstance(value, list):
+        return [without_others(each, namespace) for each in value]
+    if isinstance(value, dict):
+        return {key: without_others(each, namespace) for key, each in value.items()}
+    return value
+
+
 def place_for(cache: Cache, who: Identity, taskset: TaskSet) -> QueuePlace | None:
     """Return a waiting TaskSet's place as the caller may read it."""
     place = cache.place_of(taskset.metadata.uid)

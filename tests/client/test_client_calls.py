@@ -53,6 +53,7 @@ TABLE: dict[str, tuple[Call[Any], str, str, dict[str, str]]] = {
     "list_queues": (calls.list_queues(), "GET", "/queues", {}),
     "list_priorities": (calls.list_priorities(), "GET", "/priorities", {}),
     "list_images": (calls.list_images(), "GET", "/images", {}),
+    "why": (calls.why("n"), "GET", "/tasksets/-/n/why", {}),
     "plan": (calls.plan(TASKSET), "POST", "/plan", {}),
     "list_records": (calls.list_records("mnist"), "GET", "/records", {"name": "mnist"}),
     "get_record": (calls.get_record("mnist", attempt=2), "GET", "/records/-/mnist", {"attempt": "2"}),

@@ -74,4 +74,4 @@ class Plan(ApiHandler):
     async def post(self) -> None:
         """Say whether it would run now; nothing is stored."""
         taskset = await self.service.submission.prepare(self.document(), self.who)
-        self.answer(await what_if(self.service.cache, self.service.submission, taskset))
+        self.answer(await what_if(self.service.cache, self.service.submission, taskset, self.who))

@@ -10,6 +10,7 @@ from octopus_hub.model.status import Phase
 from octopus_hub.model.taskset import TaskSet
 from octopus_hub.service.caught_up import caught_up
 from octopus_hub.service.handler import ApiHandler
+from octopus_hub.service.plan import why_so
 from octopus_hub.service.views import find, own_namespace, shown, taskset_json, view_json, visible
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -113,6 +114,18 @@ class Tasks(ApiHandler):
         tasks = cache.tasks_of(find(cache, self.who, ns, name).metadata.uid)
         tasks.sort(key=lambda task: (task.role, task.index, task.attempt))
         self.answer({"items": tasks})
+
+
+class Why(ApiHandler):
+    """``.../why``."""
+
+    path = "/tasksets/{ns}/{name}/why"
+
+    async def get(self, ns: str, name: str) -> None:
+        """Why it waits, runs where it does, or ended as it did."""
+        service = self.service
+        taskset = find(service.cache, self.who, ns, name)
+        self.answer(await why_so(service.cache, service.submission, taskset, self.who))
 
 
 class Wish(ApiHandler):
