@@ -16,6 +16,7 @@ from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any
 
+from octopus_hub.core.estimate import History, error, estimate, learn
 from octopus_hub.core.plan import Admission, Eviction, Plan, Resize
 from octopus_hub.core.policies.service import life_of
 from octopus_hub.core.resizing import shed
@@ -74,6 +75,8 @@ class _Run:
         self._numbers = 0
         self._wake: float | None = None
         self._idle = 0
+        self._history: History = {}  # run times by owner and command
+        self._errors: list[float] = []  # of estimates
         self._ran: list[Finished] = []
         self._refused: list[Job] = []
         self._held: list[tuple[float, float, str, int]] = []
@@ -143,6 +146,7 @@ class _Run:
             held=tuple(self._held),
             idle_gpu_seconds=self._wasted[0],
             broken_gpu_seconds=self._wasted[1],
+            estimate_errors=tuple(self._errors),
             cycles=self._cycles,
             schedule_seconds=self._seconds,
         )
@@ -168,6 +172,7 @@ class _Run:
             queued_at=job.submitted,
             needs=needs,
             max_runtime=job.max_runtime,
+            estimate=estimate(self._history, job.owner, job.command) if job.owner else None,
             resumes=self.setup.resumes(job),
             notice=self.setup.notice_seconds,
             overhead=self.setup.restart_seconds if job.max_runtime is not None else 0.0,
@@ -184,8 +189,17 @@ class _Run:
     def _end(self, life: Life) -> None:
         del self._lives[life.job.uid]
         self._ran.append(life.finished(self.now))
+        self._learn(life)
         self.board.chronicle.ended(life_of(life.gang, life.job.duration))
         self._vacate(life)
+
+    def _learn(self, life: Life) -> None:
+        """Note how good the estimate was; the run is part of the next ones."""
+        job, guessed = life.job, life.gang.estimate
+        if guessed is not None:
+            self._errors.append(error(guessed, job.duration))
+        if job.owner:
+            self._history = learn(self._history, job.owner, job.command, job.duration)
 
     def _requeue(self, life: Life) -> None:
         """Let an evicted gang go; it waits again in its old place."""

@@ -6,13 +6,12 @@ duration. Attempts that never ran count nothing. What a record contradicts itsel
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
+from octopus_hub.core.estimate import fingerprint
 from octopus_hub.core.expand import needs
 from octopus_hub.core.snapshot import NodeView, RoleNeed
 from octopus_hub.model.errors import InvalidSpec
@@ -123,12 +122,7 @@ def _job(uid: str, records: list[Record], shapes: _Shapes) -> Job | None:
         cluster=spec.queue,
         priority=_PRIORITIES.get(spec.priority, 0),
         owner=last.owner,
-        command=_command(spec),
+        command=fingerprint(spec),
         max_runtime=spec.lifetime.max_runtime_seconds,
         needs=roles,
     )
-
-
-def _command(spec: Spec) -> str:
-    words = [[role.name, role.command, role.args, role.image] for role in spec.roles]
-    return sha256(json.dumps(words, default=str).encode()).hexdigest()[:16]

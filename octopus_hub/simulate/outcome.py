@@ -50,6 +50,8 @@ class Outcome:
         From when to when a job of which cluster held how many GPUs.
     idle_gpu_seconds, broken_gpu_seconds : float
         While something waited: GPUs that nobody held, and those of them on nodes of which a part was held.
+    estimate_errors : tuple of float
+        |log(duration / estimate)| of each job that had an estimate when it was submitted.
     cycles, schedule_seconds
         Calls of ``schedule``, and the time they took.
     """
@@ -62,5 +64,6 @@ class Outcome:
     held: tuple[tuple[float, float, str, int], ...]
     idle_gpu_seconds: float
     broken_gpu_seconds: float
+    estimate_errors: tuple[float, ...]
     cycles: int
     schedule_seconds: float = field(compare=False)

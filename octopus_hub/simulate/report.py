@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil
+from math import ceil, exp
 from typing import Any
 
 from octopus_hub.simulate.outcome import Finished, Outcome
@@ -58,6 +58,10 @@ class Report:
         GPU-hours done again by jobs that write no checkpoints.
     jain_clusters, jain_users : float
         Jain's index over mean slowdowns (JCT over duration, at least 1 second): 1 is even.
+    estimated : int
+        Jobs whose run time was estimated when they were submitted, from the history of their owner and command.
+    estimate_factor : float
+        By which factor the median estimate was wrong, either way.
     """
 
     policy: str
@@ -83,6 +87,8 @@ class Report:
     lost_work_gpu_hours: float
     jain_clusters: float | None
     jain_users: float | None
+    estimated: int
+    estimate_factor: float | None
     cycles: int
     schedule_seconds: float
 
@@ -101,6 +107,7 @@ def report(outcome: Outcome) -> Report:
     restart = sum(each.restart_gpu_seconds for each in ran) / HOUR
     work = sum(each.job.duration * each.job.gpus for each in ran)
     pool = span * outcome.gpus
+    errors = sorted(outcome.estimate_errors)
     return Report(
         policy=outcome.setup.policy,
         gpus=outcome.gpus,
@@ -125,6 +132,8 @@ def report(outcome: Outcome) -> Report:
         lost_work_gpu_hours=sum(each.lost_gpu_seconds for each in ran) / HOUR,
         jain_clusters=jain(_slowdowns(ran, lambda each: each.job.cluster)),
         jain_users=jain(_slowdowns(ran, lambda each: each.job.owner)),
+        estimated=len(errors),
+        estimate_factor=exp(errors[len(errors) // 2]) if errors else None,
         cycles=outcome.cycles,
         schedule_seconds=outcome.schedule_seconds,
     )

@@ -326,3 +326,21 @@ def test_figures_of_nothing_and_of_known_values() -> None:
     assert [percentile([1, 2, 3, 4], percent) for percent in (50, 90, 99)] == [2, 4, 4]
     assert jain([1, 0, 0, 0]) == 0.25
     assert jain([]) is None
+
+
+def test_run_times_are_estimated_from_what_ended_before_the_submission() -> None:
+    seen: dict[str, float | None] = {}
+
+    def watched(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: Any) -> Plan:
+        seen.update({gang.uid: gang.estimate for gang in waiting})
+        return urgent_first(snapshot, waiting, now, memo)
+
+    def of(uid: str, at: float, lasts: float, owner: str) -> Job:
+        return Job(uid, at, lasts, 1, "vc", owner=owner, command="train")
+
+    jobs = [of("a", 0, 10, "ada"), of("b", 5, 10, "ada"), of("c", 20, 40, "ada"), of("d", 20, 5, "bob")]
+    outcome = simulate(jobs, on(8), schedule=watched)
+    assert seen == {"a": None, "b": None, "c": 10.0, "d": None}
+    figures = report(outcome)
+    assert figures.estimated == 1
+    assert figures.estimate_factor == pytest.approx(4.0)
