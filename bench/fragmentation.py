@@ -1,14 +1,16 @@
 """How much the rule that chooses a node leaves unusable: ``python -m bench.fragmentation``.
 
 Tasks like those of a GPU cluster's public trace (some CPU only, most with one device, the rest with 2, 4 or 8, with CPU
-and memory that vary) are put one by one on 400 nodes of three kinds, by each rule with the same seeded loads.
+and memory that vary) are put one by one on 400 nodes of three kinds, by each rule with the same seeded loads. Load
+``devices`` is short of devices alone; load ``mixed`` has more CPU-only tasks and tasks that take a node's CPU or memory.
 
 * filling: tasks arrive until they ask for 1.3 times the devices there are; what finds no room is dropped. At the end:
   the share of devices in use. On the way: nodes with all devices free when 50 % and 80 % of the devices are in use.
-* churn: tasks come and end so that 85 % of the devices would be in use; what finds no room is dropped. Over the second
+* churn: tasks come and end so that 90 % of the devices would be in use; what finds no room is dropped. Over the second
   half: the share of 8-device tasks that found no room, devices in use, nodes with all devices free.
 
-Rules: ``octopus`` is the product's own (``core.slots``); ``first``, ``best`` and ``worst`` fit by what is left on the
+Rules: ``octopus`` is the product's own (``core.slots``); ``room`` its former one, the node with room for the fewest
+more such tasks; ``first``, ``best`` and ``worst`` fit by what is left on the
 node (devices first, then CPU and memory, each as a share of the largest node); ``fgd`` the node whose fragmentation,
 weighted over the load's mix of tasks, grows least (Weng et al., USENIX ATC 2023), the tightest of equals.
 """
@@ -16,7 +18,9 @@ weighted over the load's mix of tasks, grows least (Weng et al., USENIX ATC 2023
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,27 +35,51 @@ from octopus_hub.model.amounts import Amounts
 
 GIB = 2**30
 SEEDS = (1, 2, 3)
-LOAD = 0.9  # of the devices, in churn
+BUSY = 0.9  # of the devices, in churn
 Task = tuple[int, int, int]  # CPUs, GiB, devices
 Vectors = NDArray[np.int64]
-LARGEST: Task = (96, 512, 8)
-KINDS: tuple[tuple[Task, int], ...] = (((96, 768, 8), 240), ((128, 768, 8), 80), ((64, 256, 4), 80))
-SIZES = ((0, 0.15), (1, 0.50), (2, 0.12), (4, 0.12), (8, 0.11))
+LARGEST: Task = (64, 512, 8)
+KINDS: tuple[tuple[Task, int], ...] = (((96, 768, 8), 240), ((128, 1024, 8), 80), ((64, 256, 4), 80))
 
 
-def tasks(draw: random.Random) -> Task:
-    """Return a task of the mix."""
-    devices = draw.choices([size for size, _ in SIZES], [share for _, share in SIZES])[0]
-    if not devices:
-        return draw.choice((1, 2, 4, 8)), draw.choice((2, 8, 16, 32)), 0
-    return devices * draw.choice((4, 6, 8, 10, 12)), devices * draw.choice((16, 32, 48, 64)), devices
+class Load(NamedTuple):
+    """What tasks ask for: shares of sizes, CPUs and GiB of CPU-only tasks, and for each device of the others."""
+
+    sizes: tuple[tuple[int, float], ...]
+    plain: tuple[tuple[int, ...], tuple[int, ...]]
+    each: tuple[tuple[int, ...], tuple[int, ...]]
+
+    def task(self, draw: random.Random) -> Task:
+        """Return a task of the load."""
+        devices = draw.choices([size for size, _ in self.sizes], [share for _, share in self.sizes])[0]
+        cpus, memory = self.each if devices else self.plain
+        times = devices or 1
+        return times * draw.choice(cpus), times * draw.choice(memory), devices
+
+    def mix(self) -> list[tuple[Task, float]]:
+        """Return the tasks with their shares, as the gradient rule knows them."""
+        draw = random.Random(0)
+        counted = Counter(self.task(draw) for _ in range(20_000))
+        return [(task, count / 20_000) for task, count in sorted(counted.items())]
+
+    @property
+    def mean(self) -> float:
+        """Devices of a task."""
+        return sum(size * share for size, share in self.sizes)
 
 
-def mix() -> list[tuple[Task, float]]:
-    """Return the typical tasks with their shares, as the gradient rule knows them."""
-    draw = random.Random(0)
-    counted = Counter(tasks(draw) for _ in range(20_000))
-    return [(task, count / 20_000) for task, count in sorted(counted.items())]
+LOADS = {
+    "devices": Load(
+        ((0, 0.15), (1, 0.50), (2, 0.12), (4, 0.12), (8, 0.11)),
+        ((1, 2, 4, 8), (2, 8, 16, 32)),
+        ((4, 6, 8, 10, 12), (16, 32, 48, 64)),
+    ),
+    "mixed": Load(
+        ((0, 0.30), (1, 0.42), (2, 0.10), (4, 0.10), (8, 0.08)),
+        ((2, 4, 8, 16, 32), (8, 16, 64, 128)),
+        ((4, 6, 8, 12, 16), (16, 32, 64, 96)),
+    ),
+}
 
 
 class Nodes:
@@ -117,8 +145,8 @@ def _left(free: Vectors) -> NDArray[np.float64]:
 class Gradient:
     """The node whose fragmentation grows least."""
 
-    def __init__(self) -> None:
-        typical = mix()
+    def __init__(self, load: Load) -> None:
+        typical = load.mix()
         self._tasks = np.array([task for task, _ in typical], dtype=np.int64)
         self._shares = np.array([share for _, share in typical])
         self._known: dict[tuple[int, ...], float] = {}
@@ -140,12 +168,19 @@ class Gradient:
         return found
 
 
-RULES: dict[str, Callable[[], Nodes]] = {
-    "octopus": Product,
-    "first": lambda: Nodes(lambda free, task, capacity: 0),
-    "best": lambda: Nodes(lambda free, task, capacity: int(_left(free).argmin())),
-    "worst": lambda: Nodes(lambda free, task, capacity: int(_left(free).argmax())),
-    "fgd": lambda: Nodes(Gradient()),
+def _room(free: Vectors, task: Task) -> Vectors:
+    asked = np.array(task)
+    room: Vectors = (free[:, asked > 0] // asked[asked > 0]).min(axis=1)
+    return room
+
+
+RULES: dict[str, Callable[[Load], Nodes]] = {
+    "octopus": lambda load: Product(),
+    "room": lambda load: Nodes(lambda free, task, capacity: int(_room(free, task).argmin())),
+    "first": lambda load: Nodes(lambda free, task, capacity: 0),
+    "best": lambda load: Nodes(lambda free, task, capacity: int(_left(free).argmin())),
+    "worst": lambda load: Nodes(lambda free, task, capacity: int(_left(free).argmax())),
+    "fgd": lambda load: Nodes(Gradient(load)),
 }
 
 
@@ -161,14 +196,14 @@ def _whole(nodes: Nodes) -> int:
     return int((nodes.free >= np.array(LARGEST)).all(axis=1).sum())
 
 
-def filling(nodes: Nodes, seed: int) -> Filled:
+def filling(nodes: Nodes, load: Load, seed: int) -> Filled:
     """Fill the nodes."""
     draw = random.Random(seed)
     total = int(nodes.capacity[:, 2].sum())
     asked = used = 0
     whole: dict[int, int] = {}
     while asked < 1.3 * total:
-        task = tasks(draw)
+        task = load.task(draw)
         asked += task[2]
         if nodes.put(task) >= 0:
             used += task[2]
@@ -178,11 +213,10 @@ def filling(nodes: Nodes, seed: int) -> Filled:
     return Filled(used / total, whole)
 
 
-def churn(nodes: Nodes, seed: int, arrivals: int = 12_000) -> tuple[float, float, float]:
+def churn(nodes: Nodes, load: Load, seed: int, arrivals: int = 12_000) -> tuple[float, float, float]:
     """Return the share of 8-device tasks without room, the mean share of devices in use, and of whole nodes free."""
     draw = random.Random(seed)
     total = int(nodes.capacity[:, 2].sum())
-    mean = sum(size * share for size, share in SIZES)
     running: list[tuple[float, int, int, Task]] = []
     large = refused = used = 0
     in_use: list[float] = []
@@ -192,8 +226,8 @@ def churn(nodes: Nodes, seed: int, arrivals: int = 12_000) -> tuple[float, float
             _, _, node, task = heapq.heappop(running)
             nodes.end(node, task)
             used -= task[2]
-        task = tasks(draw)
-        lifetime = draw.expovariate(mean / (LOAD * total))
+        task = load.task(draw)
+        lifetime = draw.expovariate(load.mean / (BUSY * total))
         node = nodes.put(task)
         if node >= 0:
             used += task[2]
@@ -207,27 +241,31 @@ def churn(nodes: Nodes, seed: int, arrivals: int = 12_000) -> tuple[float, float
 
 
 def main() -> None:
-    """Try every rule and report."""
+    """Try every rule on every load and report."""
     rows = []
-    for name, make in RULES.items():
+    for (name, load), (rule, make) in itertools.product(LOADS.items(), RULES.items()):
         started = time.perf_counter()
-        filled = [filling(make(), seed) for seed in SEEDS]
-        churned = [churn(make(), seed) for seed in SEEDS]
-        mean = len(SEEDS)
+        filled = [filling(make(load), load, seed) for seed in SEEDS]
+        churned = [churn(make(load), load, seed) for seed in SEEDS]
         rows.append(
             {
-                "rule": name,
-                "devices used when full %": round(100 * sum(each.used for each in filled) / mean, 2),
-                "whole nodes free at 50 %": round(sum(each.whole_at[50] for each in filled) / mean, 1),
-                "whole nodes free at 80 %": round(sum(each.whole_at.get(80, 0) for each in filled) / mean, 1),
-                "churn: 8-device tasks without room %": round(100 * sum(each[0] for each in churned) / mean, 2),
-                "churn: devices used %": round(100 * sum(each[1] for each in churned) / mean, 2),
-                "churn: whole nodes free": round(sum(each[2] for each in churned) / mean, 1),
+                "load": name,
+                "rule": rule,
+                "full: devices used %": round(100 * statistics.mean(each.used for each in filled), 2),
+                "whole nodes at 50 %": round(statistics.mean(each.whole_at[50] for each in filled), 1),
+                "at 80 %": round(statistics.mean(each.whole_at.get(80, 0) for each in filled), 1),
+                "churn: 8-device tasks without room %": round(100 * statistics.mean(each[0] for each in churned), 2),
+                "devices used %": round(100 * statistics.mean(each[1] for each in churned), 2),
+                "whole nodes": round(statistics.mean(each[2] for each in churned), 1),
                 "seconds": round(time.perf_counter() - started, 1),
             }
         )
-        print(rows[-1], flush=True)
-    report("fragmentation", rows, target="the product's rule is the best of these, or within 1 % of it")
+    report(
+        "fragmentation",
+        rows,
+        target="in churn no rule leaves fewer 8-device tasks without room than the product's",
+        notes="mixed: one 8-device task in five asks for 128 CPUs, which only 80 of the 320 nodes have when empty",
+    )
 
 
 if __name__ == "__main__":
