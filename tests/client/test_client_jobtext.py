@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from octopus_hub.client import jobtext
 from octopus_hub.client.room import room, shortages
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.placing import PlacementPreferences
-from octopus_hub.model.status import Phase, QueuePlace
+from octopus_hub.model.status import Phase, QueuePlace, Status
 from octopus_hub.model.taskset import Role, TaskSet
 from tests.client.views import NOW, VIEWS, failed, hostile, nodes, queued, running, view
 
@@ -39,6 +40,24 @@ def agrees(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", VIEWS)
 def test_summary(name: str) -> None:
     agrees(f"summary-{name}", jobtext.summary(VIEWS[name](), NOW))
+
+
+def test_law_9_a_preempted_one_says_for_whom_by_which_rule_when_and_how_often() -> None:
+    status = Status(
+        phase=Phase.QUEUED,
+        preempted_by="another user's TaskSet in queue research",
+        preempted_rule="service",
+        preempted_at=[NOW - 90_000, NOW - 7200, NOW - 60],
+        preemptions=9,
+        served_seconds=3700.0,
+    )
+    text = jobtext.preempted(status, NOW)
+    assert text.startswith("for another user's TaskSet in queue research, by the rule of service, at ")
+    assert text.endswith("; 2 times within a day; 1h01m of work are kept")
+    assert jobtext.preempted(Status(), NOW) == ""
+    waits = queued()
+    waits = msgspec.structs.replace(waits, taskset=msgspec.structs.replace(waits.taskset, status=status))
+    assert f"  preempted {text}" in jobtext.summary(waits, NOW).splitlines()
 
 
 def test_timeline() -> None:
