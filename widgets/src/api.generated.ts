@@ -472,12 +472,49 @@ export interface TaskSetView {
   tasks?: Task[] | null;
 }
 
-/** What would happen if this TaskSet were submitted now. `reason` has the wire form of `core.reason.Reason`. */
+/** What would happen if this TaskSet were submitted now. */
 export interface PlanAnswer {
+  outcome?: string; // ""
+  reason?: { [key: string]: unknown } | null;
+  place?: number; // 0
+  before?: string[]; // []
+  makesRoom?: MakesRoom[]; // []
+  estimate?: StartEstimate | null;
+  smaller?: OtherShape[]; // []
+  unblock?: string[]; // []
+  facts?: Fact[]; // []
   fitsEmpty: boolean;
   runsNow: boolean;
-  reason?: { [key: string]: unknown } | null;
   placement?: { [key: string]: Span[] } | null;
+}
+
+/** A TaskSet that is asked to go, or (rule `shrink`) to give up tasks. */
+export interface MakesRoom {
+  taskset: string;
+  rule?: string; // ""
+}
+
+/** When it starts, in seconds from now; without `earliest_seconds` nothing is known, without the other no bound. */
+export interface StartEstimate {
+  earliestSeconds?: number | null;
+  latestSeconds?: number | null;
+  basis?: string; // ""
+}
+
+/** A shape that would start now: fewer `tasks` of `role`, on another `sku`, or in another `queue`. */
+export interface OtherShape {
+  kind: string;
+  message: string;
+  role?: string; // ""
+  tasks?: number; // 0
+  sku?: string; // ""
+  queue?: string; // ""
+}
+
+/** A sentence about a TaskSet, and what it is about. */
+export interface Fact {
+  kind: string;
+  message: string;
 }
 
 /** The record of one attempt. */
