@@ -5,11 +5,11 @@ Decides nothing: ``core.calendar`` works the windows out, the loop stores which 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
-from octopus_hub.core.calendar import HORIZON_SECONDS, windows
-from octopus_hub.core.snapshot import NodeView, Window
+from octopus_hub.core.calendar import HORIZON_SECONDS, frees, settle, windows
+from octopus_hub.core.snapshot import NodeView, Running, Window
 from octopus_hub.model.reservation import Reservation
 
 AHEAD_SECONDS = 3600.0  # looked further ahead than anything has an effect, so that it holds for so long
@@ -44,3 +44,15 @@ class Calendar:
             ends = (each.end for each in found if each.end is not None)
             self._nodes, self._from, self._until = nodes, moment, min(moment + AHEAD_SECONDS, *ends, inf)
         return self._windows
+
+    def unsettled(self, nodes: Sequence[NodeView], running: Iterable[Running], now: float) -> list[Reservation]:
+        """Return the reservations whose nodes are closed from now on and not stored yet, with the choice of them."""
+        for window in self.windows(nodes, now):
+            reservation = self.reservations[window.name]
+            if reservation.nodes or not window.nodes or now < window.start - window.ahead:
+                continue
+            stored = next((each.nodes for each in reservation.chosen if each.start == window.start), None)
+            if stored != sorted(window.nodes):
+                busy = frees((node.name for node in nodes), running, now)
+                return settle(list(self.reservations.values()), nodes, now, busy)
+        return []

@@ -18,6 +18,7 @@ from octopus_hub.backends.base import Backend, Change, Gone
 from octopus_hub.control.apply import Apply, HookRefused, Recorder, Replaced, failed_creation, with_conditions
 from octopus_hub.control.boards import boards, conditions
 from octopus_hub.control.cache import Cache
+from octopus_hub.control.calendar import AHEAD_SECONDS
 from octopus_hub.control.metrics import Metrics
 from octopus_hub.control.waiting import WaitingRoom
 from octopus_hub.control.workqueue import WorkQueue
@@ -31,6 +32,7 @@ from octopus_hub.core.snapshot import Snapshot, Waiting
 from octopus_hub.model.errors import Conflict, NotFound, OctopusError, StateError
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import Cohort, Queue
+from octopus_hub.model.reservation import Reservation
 from octopus_hub.model.status import Status
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
@@ -179,7 +181,7 @@ class Controller:
                 self._forget(item)
             else:
                 self._notice_taskset(self.cache.tasksets.get(item.metadata.uid, item))
-        elif isinstance(item, Node | Queue | Cohort):
+        elif isinstance(item, Node | Queue | Cohort | Reservation):
             self._memo = None
             self._dirty.set()
 
@@ -250,6 +252,7 @@ class Controller:
             await self._resize(resize, now)
         if plan.wake_at is not None:
             self._wake_schedule(max(SHORTEST_SECONDS, plan.wake_at - now))
+        await self._keep_calendar(now)
         await self._write_boards(plan.waits, withheld, now)
 
     async def _resize(self, resize: Resize, now: float) -> None:
@@ -265,6 +268,19 @@ class Controller:
             self._wake_schedule(CONFLICT_SECONDS)
             return
         self._queue.add(resize.uid)
+
+    async def _keep_calendar(self, now: float) -> None:
+        """Store which nodes reservations get, once those close: from then on they stay. Look ahead again in time."""
+        calendar = self.cache.calendar
+        if not calendar.reservations:
+            return
+        self._wake_schedule(AHEAD_SECONDS)
+        snapshot = self.cache.snapshot(now)
+        for chosen in calendar.unsettled(snapshot.nodes, snapshot.running.values(), now):
+            try:
+                await self._backend.put_reservation(chosen, known=calendar.reservations.get(chosen.name))
+            except Conflict:
+                log.debug("reservation %s changed meanwhile", chosen.name)  # the watch brings it and wakes us again
 
     def _wake_schedule(self, delay_seconds: float) -> None:
         """Schedule again after a delay; of several wishes the earliest counts, those after it are made again then."""
