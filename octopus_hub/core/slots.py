@@ -141,10 +141,13 @@ class Slots:
                 room = here
         if room <= 0:
             return 0, 0, 0
-        left = 0
-        for count in free[2:]:
-            if count > 0:
-                left += count
+        if len(free) == 3:  # one device type, as most clusters have
+            left = free[2] if free[2] > 0 else 0
+        else:
+            left = 0
+            for count in free[2:]:
+                if count > 0:
+                    left += count
         cpu = free[0]
         return room, left << _ROOM_BITS | room, ((cpu << _NODE_BITS) if cpu > 0 else 0) | at
 
