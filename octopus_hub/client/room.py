@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from octopus_hub.client.calls import NodeUse
 from octopus_hub.client.jobtext import amounts, columns, size
 from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.names import SKU_LABEL
+from octopus_hub.model.placing import tolerates
 from octopus_hub.model.taskset import Role, TaskSet
 
 CPU, MEMORY = "CPU", "memory"
@@ -57,16 +59,24 @@ def _row(resource: str, amount: int, usable: Sequence[NodeUse], free: Mapping[st
 
 def _short(role: Role, usable: Sequence[NodeUse], free: Mapping[str, Vector]) -> str:
     """Say how many of a role's tasks find room now, if that is fewer than it has."""
-    selector = role.placement.node_selector
-    fitting = [each.node.name for each in usable if _labelled(each.node.labels, selector)]
-    each = _vector(role.resources.amounts())
-    if not each:
+    placement = role.placement
+    labels = [f"{key}={value}" for key, value in placement.node_selector.items()]
+    models = [each.sku for each in placement.skus]
+    most = 0
+    for choice, model in enumerate(models or [""]):
+        each = _vector(role.amounts(choice))
+        if not each:
+            return ""
+        selector = {**placement.node_selector, **({SKU_LABEL: model} if model else {})}
+        nodes = [use.node for use in usable if _labelled(use.node.labels, selector)]
+        fitting = [node.name for node in nodes if tolerates(placement.tolerations, node.taints)]
+        most = max(most, sum(_places(each, free[name]) for name in fitting))
+    if most >= role.count:
         return ""
-    places = sum(_places(each, free[name]) for name in fitting)
-    if places >= role.count:
-        return ""
-    where = "" if not selector else f" on nodes with {', '.join(f'{key}={value}' for key, value in selector.items())}"
-    return f"role {role.name}: room for {places} of {role.count} tasks{where}, each with {_amounts(role)} on one node"
+    labels += [f"{SKU_LABEL}={' or '.join(models)}"] if models else []
+    where = f" on nodes with {', '.join(labels)}" if labels else ""
+
+    return f"role {role.name}: room for {most} of {role.count} tasks{where}, each with {_amounts(role)} on one node"
 
 
 def _labelled(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from octopus_hub.core.reason import CPU, MEMORY, flat
 from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.placing import tolerates
 
 if TYPE_CHECKING:
     from octopus_hub.core.snapshot import NodeView
@@ -132,12 +133,6 @@ class Cluster:
                     lists.setdefault(value, []).append(at)
             found = self._labelled[label] = {value: tuple(nodes) for value, nodes in lists.items()}
         return found
-
-
-def tolerates(tolerated: Iterable[str], taints: Iterable[str]) -> bool:
-    """Say whether every taint is tolerated: by its full text, by its key (what is before ``=``), or by ``*``."""
-    known = frozenset(tolerated)
-    return "*" in known or all(taint in known or taint.partition("=")[0] in known for taint in taints)
 
 
 def selector(labels: Mapping[str, str], tolerated: Iterable[str] = ()) -> Selector:

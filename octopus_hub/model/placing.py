@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from octopus_hub.model.base import ApiStruct
+
+
+def tolerates(tolerated: Iterable[str], taints: Iterable[str]) -> bool:
+    """Say whether every taint is tolerated: by its full text, by its key (what is before ``=``), or by ``*``."""
+    known = frozenset(tolerated)
+    return "*" in known or all(taint in known or taint.partition("=")[0] in known for taint in taints)
 
 
 class Topology(ApiStruct, frozen=True, kw_only=True):

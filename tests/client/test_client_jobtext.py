@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from octopus_hub.client import jobtext
 from octopus_hub.client.room import room, shortages
 from octopus_hub.model.amounts import Amounts
-from octopus_hub.model.placing import PlacementPreferences
+from octopus_hub.model.placing import PlacementPreferences, SkuChoice
 from octopus_hub.model.status import Phase, QueuePlace, Status
 from octopus_hub.model.taskset import Role, TaskSet
 from tests.client.views import NOW, VIEWS, failed, hostile, nodes, queued, running, view
@@ -85,6 +86,14 @@ def test_room_looks_at_labels_at_shapes_and_at_what_is_not_there() -> None:
     assert shortages(selected, nodes()) == [
         "role w: room for 0 of 1 tasks on nodes with zone=b, each with 0.1 CPU, 256 MiB on one node"
     ]
+    several = PlacementPreferences(sku=["a100", SkuChoice(sku="v100", devices=2)])
+    modelled = TaskSet("s", roles=[Role("w", command=["x"], devices={"virtual": 1}, placement=several)])
+    assert "room for 0 of 1 tasks on nodes with octopus-hub.io/sku=a100 or v100" in shortages(modelled, nodes())[0]
+    tainted = [replace(use, node=replace(use.node, taints=["course=ml"])) for use in nodes()]
+    plain = TaskSet("s", roles=[Role("w", command=["x"])])
+    assert "room for 0 of 1" in shortages(plain, tainted)[0]
+    bears = Role("w", command=["x"], placement=PlacementPreferences(tolerations=["course"]))
+    assert shortages(TaskSet("s", roles=[bears]), tainted) == []
     both = TaskSet("s", roles=[Role("w", command=["x"], cpu="3", devices={"virtual": 2})])
     assert "room for 0 of 1" in shortages(both, nodes())[0]
     assert shortages(TaskSet("s", roles=[Role("w", command=["x"])]), nodes()) == []

@@ -7,9 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from octopus_hub.core.cluster import tolerates
 from octopus_hub.core.reason import flat
 from octopus_hub.core.snapshot import NodeView, RoleNeed, Snapshot, Waiting
+from octopus_hub.model.placing import tolerates
 from octopus_hub.model.status import Span
 from tests.core.scheduling_builders import amounts, gang, node, snapshot
 
