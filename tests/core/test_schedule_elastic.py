@@ -145,7 +145,7 @@ def test_laws_of_resizes_with_and_without_memo(data: Any) -> None:
         for uid in [uid for uid in running if data.draw(st.integers(0, 3)) == 0]:
             del running[uid]
         snapshot = view(*running.values(), queues=queues)
-        plan = schedule(snapshot, waiting, now, memo)
+        plan = schedule(snapshot, tuple(waiting), now, memo)
         fresh = schedule(snapshot, waiting, now)
         assert (plan.admissions, plan.evictions, plan.resizes) == (fresh.admissions, fresh.evictions, fresh.resizes)
         memo = plan.memo
