@@ -90,49 +90,27 @@ class _Search:
         rooms = [
             trial.slots(role.need, selector, excluded).room for role, selector in zip(roles, selectors, strict=True)
         ]
-        users: dict[int, list[int]] = {}
-        for at, room in enumerate(rooms):
-            for node, count in room.items():
-                if count:
-                    users.setdefault(node, []).append(at)
         left = [role.tasks for role in roles]
         counts: list[Counts] = [{} for _ in roles]
-        shared: list[int] = []
-        for node in sorted(users):
-            at = users[node][0]
-            if len(users[node]) > 1 or roles[at].spread is not None:
-                shared.append(node)
-            elif left[at]:
-                counts[at][node] = part = min(left[at], rooms[at][node])
-                left[at] -= part
-        shared.sort(key=lambda node: (-sum(min(rooms[at][node], left[at]) for at in users[node]), node))
-        nodes = shared[:NODES]
+        users = _users(rooms)
+        nodes = _shared(roles, rooms, users, left, counts)[:NODES]
         domains = [
             tuple(trial.cluster.domain_of(node, role.spread) if role.spread else None for role in roles)
             for node in nodes
         ]
-        caps = {
-            (at, domain): role.most
-            for at, role in enumerate(roles)
-            if role.most is not None
-            for place in domains
-            if (domain := place[at]) is not None
-        }
+        allowed = [
+            tuple(at in users[node] and (role.spread is None or place[at] is not None) for at, role in enumerate(roles))
+            for node, place in zip(nodes, domains, strict=True)
+        ]
         found = _Search(
             needs=[role.need for role in roles],
             left=tuple(left),
             counts=counts,
             nodes=nodes,
             free=[list(trial.free[node]) for node in nodes],
-            allowed=[
-                tuple(
-                    at in users[node] and (role.spread is None or place[at] is not None)
-                    for at, role in enumerate(roles)
-                )
-                for node, place in zip(nodes, domains, strict=True)
-            ],
+            allowed=allowed,
             domains=domains,
-            caps=caps,
+            caps=_caps(roles, domains),
             steps=steps,
         )
         found._sum_up(rooms)
@@ -232,6 +210,46 @@ class _Search:
             if at + 1 == len(most) and pick < top:
                 break  # the last role takes all it can
             self._combine(rest, most, (*picks, pick), found)
+
+
+def _users(rooms: Sequence[dict[int, int]]) -> dict[int, list[int]]:
+    """Return the roles that have room on each node."""
+    users: dict[int, list[int]] = {}
+    for at, room in enumerate(rooms):
+        for node, count in room.items():
+            if count:
+                users.setdefault(node, []).append(at)
+    return users
+
+
+def _shared(
+    roles: Sequence[Role],
+    rooms: Sequence[dict[int, int]],
+    users: dict[int, list[int]],
+    left: list[int],
+    counts: list[Counts],
+) -> list[int]:
+    """Put tasks on nodes that only one role can use; return the other nodes, those with the most room first."""
+    shared: list[int] = []
+    for node in sorted(users):
+        at = users[node][0]
+        if len(users[node]) > 1 or roles[at].spread is not None:
+            shared.append(node)
+        elif left[at]:
+            counts[at][node] = part = min(left[at], rooms[at][node])
+            left[at] -= part
+    return sorted(shared, key=lambda node: (-sum(min(rooms[at][node], left[at]) for at in users[node]), node))
+
+
+def _caps(roles: Sequence[Role], domains: Sequence[tuple[str | None, ...]]) -> Caps:
+    """Return how many tasks of each spread role may go into each domain."""
+    return {
+        (at, domain): role.most
+        for at, role in enumerate(roles)
+        if role.most is not None
+        for place in domains
+        if (domain := place[at]) is not None
+    }
 
 
 def _room(free: Sequence[int], need: Need) -> int:
