@@ -95,7 +95,7 @@ class Memo:
             self.trial.freed += 1
         for line in self.lines.values():
             moment = self.moment(line.queue)
-            if line.tick != moment.tick or line.policy.by_use:
+            if line.tick != moment.tick or line.policy.by_use or self.elastic:  # with time those may give room back
                 line.failed.clear()
             line.review(moment)
 
