@@ -12,6 +12,7 @@ from typing import TypeVar
 from octopus_hub.backends.base import Change, Listing
 from octopus_hub.control.calendar import Calendar
 from octopus_hub.control.gangs import running_gang
+from octopus_hub.control.learning import Learning
 from octopus_hub.control.ledger import Ledger, expected
 from octopus_hub.control.usage import Holding, Sums, holding
 from octopus_hub.control.use import Use
@@ -47,6 +48,7 @@ class Cache:
         self.priorities: dict[str, PriorityClass] = {}
         self.ledger = Ledger()
         self._use = Use()
+        self._learning = Learning()
         self._tasks_of: dict[str, dict[str, Task]] = {}
         self._holding: dict[str, Holding] = {}  # by uid
         self._places: dict[str, QueuePlace] = {}
@@ -168,6 +170,8 @@ class Cache:
             self._running_view = dict(self._running)
         if now is not None and self._use.stale(self._queue_view, now):
             self._use.renew(self.ledger, self._attempts(), self._queue_view, now)
+        if now is not None:
+            self._learning.renew(self.ledger, self._running.values(), self._queue_view, now)
         return Snapshot(
             self._views,
             self._usage.freeze(),
@@ -178,6 +182,7 @@ class Cache:
             attained=self._use.attained,
             attained_at=self._use.at,
             spent=self._use.spent,
+            history=self._learning.history,
         )
 
     def _attempts(self) -> Iterator[tuple[Holding, float]]:

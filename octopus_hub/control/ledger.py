@@ -14,14 +14,16 @@ import msgspec
 
 from octopus_hub.core.budget import Window, window_start
 from octopus_hub.core.estimate import error, estimate, fingerprint, learn, median
+from octopus_hub.core.history import Life
 from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.record import Record
 from octopus_hub.model.status import Phase
 from octopus_hub.model.taskset import Role, Spec
 
-LEDGER_VERSION = 2  # grows when what is kept changes
+LEDGER_VERSION = 3  # grows when what is kept changes
 KEEP_CHARGED = 1000
 KEEP_ERRORS = 500
+KEEP_LIVES = 1000
 HALF_LIFE_SECONDS = 7 * 86_400.0
 _LN_2 = 0.6931471805599453
 WINDOWS: tuple[Window, ...] = get_args(Window)
@@ -55,6 +57,7 @@ class Ledger(ApiStruct, frozen=True, kw_only=True):
     spent: dict[str, Spent] = {}  # "queue/day", "queue/week", "queue/month"
     durations: dict[str, Sequence[float]] = {}  # run times of what succeeded, by owner and by owner and command
     errors: list[float] = []  # of the last estimates, see core.estimate
+    lives: list[Life] = []  # of the last gangs that ended by themselves, whole
     charged: list[str] = []  # "uid/attempt"
 
 
@@ -68,22 +71,32 @@ def charge(ledger: Ledger, record: Record) -> Ledger:
     begun = min((end.started_at for end in record.tasks if end.started_at is not None), default=record.started_at)
     begun = record.finished_at if begun is None else min(begun, record.finished_at)
     key = f"{spec.queue}/{record.owner}"
-    account, devices = _charged(ledger.accounts.get(key, Account()), spec, record, begun)
+    account, devices, width = _charged(ledger.accounts.get(key, Account()), spec, record, begun)
     charged = Ledger(
         as_of=max(ledger.as_of, record.finished_at),
         accounts={**ledger.accounts, key: account},
         spent={**ledger.spent, **_spent(ledger.spent, spec.queue, devices, begun, record.finished_at)},
         durations=ledger.durations,
         errors=ledger.errors,
+        lives=ledger.lives,
         charged=[*ledger.charged, mark][-KEEP_CHARGED:],
     )
+    seconds = record.served_seconds + record.finished_at - begun
+    if record.final and record.phase in (Phase.SUCCEEDED, Phase.FAILED):
+        life = Life(record.owner, width, kin(record.owner, spec), round(seconds, 1))
+        charged = msgspec.structs.replace(charged, lives=[*ledger.lives, life][-KEEP_LIVES:])
     if record.final and record.phase is Phase.SUCCEEDED:
-        charged = _learned(charged, spec, record, record.served_seconds + record.finished_at - begun)
+        charged = _learned(charged, spec, record, seconds)
     return charged
 
 
-def _charged(account: Account, spec: Spec, record: Record, begun: float) -> tuple[Account, int]:
-    """Return the account with an attempt added, and how many devices that held."""
+def kin(owner: str, spec: Spec) -> str:
+    """Return what TaskSets have in common that are expected to run alike."""
+    return f"{owner}/{fingerprint(spec)}"
+
+
+def _charged(account: Account, spec: Spec, record: Record, begun: float) -> tuple[Account, int, float]:
+    """Return the account with an attempt added, how many devices that held, and its width (CPUs without devices)."""
     ended = record.finished_at or begun
     seconds, held, cpus = ended - begun, 0, 0.0
     cpu, memory, devices = account.cpu_seconds, account.memory_byte_seconds, dict(account.device_seconds)
@@ -95,15 +108,19 @@ def _charged(account: Account, spec: Spec, record: Record, begun: float) -> tupl
             devices[name] = devices.get(name, 0.0) + count * seconds
             held += count
     at = max(account.recent_at, ended)
-    return Account(
-        attempts=account.attempts + 1,
-        preemptions=account.preemptions + (record.reason == "Preempted"),
-        cpu_seconds=cpu + cpus * seconds,
-        memory_byte_seconds=memory,
-        device_seconds=devices,
-        recent=decayed(account.recent, at - account.recent_at) + burst(held or cpus, begun, ended, at),
-        recent_at=at,
-    ), held
+    return (
+        Account(
+            attempts=account.attempts + 1,
+            preemptions=account.preemptions + (record.reason == "Preempted"),
+            cpu_seconds=cpu + cpus * seconds,
+            memory_byte_seconds=memory,
+            device_seconds=devices,
+            recent=decayed(account.recent, at - account.recent_at) + burst(held or cpus, begun, ended, at),
+            recent_at=at,
+        ),
+        held,
+        float(held or max(1.0, cpus)),
+    )
 
 
 def _spent(known: Mapping[str, Spent], queue: str, devices: int, begun: float, ended: float) -> dict[str, Spent]:
