@@ -224,7 +224,8 @@ def _budget(use: Mapping[str, Any] | None, now: float) -> str:
 
 
 def _state(item: dict[str, Any]) -> str:
-    return "paused" if item.get("paused") else "open"
+    told = [str(each.get("type", "")) for each in (item.get("board") or {}).get("conditions", ())]
+    return ", ".join(["paused" if item.get("paused") else "open", *told])
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from octopus_hub.core.choices import Placed
+from octopus_hub.control.ledger import kin
 from octopus_hub.core.draft import GRACE_SECONDS
-from octopus_hub.core.estimate import fingerprint
 from octopus_hub.core.expand import needs
 from octopus_hub.core.preempted import last_checkpoint, resumes
 from octopus_hub.core.resizing import shed
@@ -56,7 +56,7 @@ def waiting_gang(
         preempted_at=tuple(status.preempted_at),
         scaled_at=taskset.metadata.scaled_at,
         estimate=estimate,
-        kin=f"{taskset.metadata.owner}/{fingerprint(taskset.spec)}",
+        kin=kin(taskset.metadata.owner, taskset.spec),
     )
 
 

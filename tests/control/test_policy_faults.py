@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from octopus_hub.cli.queues import _state
 from octopus_hub.control.boards import POLICY_FAULT, conditions
 from octopus_hub.core.plan import Fault
 from octopus_hub.core.policies import POLICIES, fifo
 from octopus_hub.core.policies.policy import Policy
 from octopus_hub.model.status import Board, Phase
+from octopus_hub.service.identity import Identity
+from octopus_hub.service.queueview import QueueFigures
 from tests.control.engines import Engine, World
-from tests.control.played import job, queue, role
+from tests.control.played import clock, job, queue, role
 from tests.control.timetravel import travel
 
 WHOLE = {"virtual": 4}
@@ -44,6 +47,9 @@ def test_a_policy_that_raises_is_counted_and_told_and_starts_go_on(monkeypatch: 
                 world.named(name).metadata.uid for name in ("two", "three")
             ]
             assert not world.backend.truth.boards["other"].conditions
+            figures = QueueFigures(engine.cache, Identity("anna", "anna", frozenset(), frozenset()), clock())
+            item = figures.queue(engine.cache.queues["default"])
+            assert _state(item) == f"open, {POLICY_FAULT}", "as octopus queues shows it"
             get = engine.controller.metrics.registry.get_sample_value
             assert (get("octopus_policy_faults_total", {"queue": "default", "policy": "plugin"}) or 0) >= 1
             broken[0] = False
