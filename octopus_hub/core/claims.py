@@ -16,6 +16,8 @@ from octopus_hub.core.memo import Memo
 from octopus_hub.core.plan import Eviction, Resize
 from octopus_hub.core.policies import POLICIES
 from octopus_hub.core.policies.fifo import POLICY as FIFO
+from octopus_hub.core.policies.policy import REVIEW_PART
+from octopus_hub.core.policies.service import width
 from octopus_hub.core.preempt import Candidate, Claim, lift, make_room
 from octopus_hub.core.shrinking import shrink, shrink_some
 from octopus_hub.core.sizes import size
@@ -33,6 +35,8 @@ class Claims:
     ----------
     waiting_for : dict of str to list of Running
         Claimants and whom they wait for.
+    later : bool
+        The last one asked could not claim yet; others of its shape may.
     """
 
     def __init__(self, memo: Memo, place: Place) -> None:
@@ -42,6 +46,7 @@ class Claims:
         self.evictions: list[Eviction] = []
         self.resizes: list[Resize] = []
         self.waiting_for: dict[str, list[Running]] = {}
+        self.later = False
         self._place = place
         self.asked: set[str] = set()  # in this cycle
         self._shrinks_left = SHRINKS_TRIED
@@ -59,7 +64,7 @@ class Claims:
     def expect(self, gang: Waiting, shape: Shape, victims: list[Running]) -> bool:
         """Keep the room that is being made for a claimant; False if it is not enough any more."""
         mark = self.trial.mark()
-        for running in victims:
+        for running in self._leaving():
             lift(self.trial, running)
         placement = self._place(gang, shape)
         self.trial.rollback(mark)
@@ -101,15 +106,16 @@ class Claims:
         gang, shape = entry.gang, entry.shape
         if self._given_back(gang, shape):
             return True
-        short = shape.width - self._free_devices(shape)
-        candidates = self._candidates(entry, queue, short)
+        leaving = self._leaving()
+        soon = sum(width(running.gang) for running in leaving) if leaving else 0.0
+        candidates = self._candidates(entry, queue, shape.width - self._free_devices(shape) - soon)
         if not candidates:
             return False
         if self._shrunk(gang, shape, candidates):
             return True
         packs = self.memo.lines[gang.queue].policy.packs
-        claim = Claim(gang, excluded, short, packs, lambda: self.quotas.check(gang, shape.total) is None)
-        room = make_room(self.trial, claim, self._leaving(), candidates)
+        claim = Claim(gang, excluded, shape.width, packs, lambda: self.quotas.check(gang, shape.total) is None)
+        room = make_room(self.trial, claim, leaving, candidates, lambda: self._free_devices(shape))
         if room is None or not room.victims:
             return False  # without victims room comes by itself: it waits like any other
         self.go(Eviction(each.member.running.gang.uid, gang.uid, each.rule) for each in room.victims)
@@ -161,12 +167,10 @@ class Claims:
         return False
 
     def _leaving(self) -> list[Running]:
-        """Return what leaves without a claimant that waits for it."""
-        return [
-            running
-            for running in self.memo.leaving.values()
-            if not running.claimed_by or self.memo.waits(running.claimed_by) is None
-        ]
+        """Return all that will have left soon; what is kept for claimants is taken from the room it makes."""
+        found = list(self.memo.leaving.values())
+        found += [self.memo.running[eviction.uid] for eviction in self.evictions]
+        return found
 
     def _free_devices(self, shape: Shape) -> float:
         """Return how many devices of the kinds it asks for are free: a bound, whatever their places."""
@@ -198,8 +202,13 @@ class Claims:
         if policy.claim is None or herd is None or not queue.preemption.within:
             return []
         moment = self.memo.moment(queue)
+        if policy.reviews and self.memo.now > moment.tick + REVIEW_PART * queue.preemption.review_seconds:
+            return []
         herd.review(policy, moment)
         level = policy.claim(entry.gang, moment)
+        if level is None:
+            self.later = True
+            return []
         if herd.above(level) < short and not queue.cohort:
             return []
         found = []

@@ -191,7 +191,7 @@ class Cycle:
         if queue.backfill == "none":
             self._blockers[queue.name] = behind(gang, reason)
             return False
-        if self._closures is not None:  # the next of the lane may be let where this one is not
+        if self._closures is not None or self._claims.later:  # the next of the lane may be let where this one is not
             walk.advance()
             return True
         room = self._room(walk.line) if patient else None

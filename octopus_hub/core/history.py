@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from math import inf, log
 from typing import NamedTuple
 
@@ -61,18 +60,23 @@ def age_bin(age: float) -> int:
     return min(BINS - 1, 1 + int(log(age / FIRST_SECONDS) / log(GROWTH)))
 
 
-@dataclass(slots=True)
-class _Counts:
-    ends: Floats = field(default_factory=lambda: np.zeros(BINS))
-    risk: Floats = field(default_factory=lambda: np.zeros(BINS))  # seconds in each bin
+class _Counts(NamedTuple):
+    """Ends, and seconds at risk, by age bin; never changed."""
 
-    def add(self, age: float) -> None:
+    ends: Floats
+    risk: Floats
+
+    def plus(self, age: float) -> _Counts:
         last = age_bin(age)
-        self.risk[:last] += _STEPS[:last]
-        self.risk[last] += min(age - _LOW[last], _STEPS[last])
-        self.ends[last] += 1.0
+        ends, risk = self.ends.copy(), self.risk.copy()
+        risk[:last] += _STEPS[:last]
+        risk[last] += min(age - _LOW[last], _STEPS[last])
+        ends[last] += 1.0
+        return _Counts(ends, risk)
 
 
+_ZEROS: Floats = np.zeros(BINS)
+_NOTHING = _Counts(_ZEROS, _ZEROS)
 _Class = tuple[str, int]  # (owner, size class)
 
 
@@ -87,10 +91,8 @@ class Chronicle:
     def ended(self, life: Life) -> None:
         """Count a gang that ended by itself at its age."""
         group = (life.owner, size_class(life.width))
-        self._classes.setdefault(group, _Counts()).add(life.age)
-        counts = self._kins.pop(life.kin, None) or _Counts()
-        counts.add(life.age)
-        self._kins[life.kin] = counts
+        self._classes[group] = self._classes.get(group, _NOTHING).plus(life.age)
+        self._kins[life.kin] = (self._kins.pop(life.kin, None) or _NOTHING).plus(life.age)
         if len(self._kins) > KINS_KEPT:
             self._kins.popitem(last=False)
 
@@ -117,20 +119,14 @@ class History:
         for name, counts in classes.items():
             ends[self._row[name]] = counts.ends
             risk[self._row[name]] = counts.risk
-        kin_ends: dict[str, Floats] = {}
-        kin_risk: dict[str, Floats] = {}
+        self._kins = dict(kins)
+        self._at_risk: dict[str, Floats] = {}  # of kins that live
         if living:
             at_risk = _time_at_risk(np.array([life.age for life in living]))
             np.add.at(risk, [self._row[life.owner, size_class(life.width)] for life in living], at_risk)
             for life, seconds in zip(living, at_risk, strict=True):
-                known = kin_risk.get(life.kin)
-                kin_risk[life.kin] = seconds if known is None else known + seconds
-        for kin in kin_risk:
-            found = kins.get(kin)
-            if found is not None:
-                kin_ends[kin] = found.ends.copy()
-                kin_risk[kin] = kin_risk[kin] + found.risk
-        self._kin_ends, self._kin_risk = kin_ends, kin_risk
+                known = self._at_risk.get(life.kin)
+                self._at_risk[life.kin] = seconds if known is None else known + seconds
         self._sizes, self._hazards = _hazards(ends, risk, [size for _, size in names])
         self._known: dict[tuple[_Class, str, int], float] = {}
         self._learn(
@@ -151,8 +147,10 @@ class History:
         if not wanted:
             return
         base = np.array([self._base(group) for group, _, _ in wanted])
-        ends = np.array([self._kin_ends.get(kin, _ZEROS) for _, kin, _ in wanted])
-        risk = np.array([self._kin_risk.get(kin, _ZEROS) for _, kin, _ in wanted])
+        kins = [self._kins.get(kin, _NOTHING) for _, kin, _ in wanted]
+        ends = np.array([counts.ends for counts in kins])
+        risk = np.array([counts.risk for counts in kins])
+        risk += np.array([self._at_risk.get(kin, _ZEROS) for _, kin, _ in wanted])
         hazard = (ends + KIN_WEIGHT) / (risk + KIN_WEIGHT / base)
         ranks = _gittins(hazard, np.array([at for _, _, at in wanted]))
         self._known.update(zip(wanted, ranks.tolist(), strict=True))
@@ -161,9 +159,6 @@ class History:
         at = self._row.get(group)
         hazard: Floats = self._hazards[at] if at is not None else self._sizes[group[1]]
         return hazard
-
-
-_ZEROS: Floats = np.zeros(BINS)
 
 
 def _time_at_risk(ages: Floats) -> Floats:

@@ -44,7 +44,7 @@ class Claim(NamedTuple):
     Attributes
     ----------
     short : float
-        Devices that must come free at least; fewer can't be enough, whatever their places.
+        Devices that it needs, less those that are free: so many must come free at least, whatever their places.
     packs : float
         See ``Policy.packs``.
     admissible : callable
@@ -62,16 +62,26 @@ class Claim(NamedTuple):
         return find(trial, self.gang, self.excluded) if self.admissible() else None
 
 
-def make_room(trial: Trial, claim: Claim, leaving: Sequence[Running], candidates: Sequence[Candidate]) -> Room | None:
-    """Return whom to evict for a gang; with no victims if those that leave anyway make enough room."""
+def make_room(
+    trial: Trial,
+    claim: Claim,
+    leaving: Sequence[Running],
+    candidates: Sequence[Candidate],
+    free: Callable[[], float],
+) -> Room | None:
+    """Return whom to evict for a gang; with no victims if those that leave anyway make enough room.
+
+    ``free`` says how many devices of the kinds it asks for are free in the trial as it is then.
+    """
     mark = trial.mark()
     try:
+        for running in leaving:
+            lift(trial, running)
         if leaving:
-            for running in leaving:
-                lift(trial, running)
             placement = claim.place(trial)
             if placement is not None:
                 return Room(placement, ())
+        claim = claim._replace(short=claim.short - free())
         few = _fewest(trial, claim, candidates) if claim.packs else _single(trial, claim, candidates)
         return few or _several(trial, claim, candidates)
     finally:

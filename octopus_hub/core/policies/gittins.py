@@ -23,7 +23,6 @@ AHEAD = 4.5  # doublings that a claimant must be ahead of what it evicts
 SMALL = 4  # claimants below so many devices spare ...
 SOFT_SECONDS = 4 * 3600.0  # ... what has run for less
 _STEPS = 16  # per doubling: keys are compared as integers
-_LAST = 1 << 40
 _FIRST = -(1 << 30)
 
 
@@ -42,12 +41,12 @@ def rank(gang: Waiting, moment: Moment) -> Rank:
     return (key(gang, gang.served, moment), gang.queued_at, gang.uid)
 
 
-def claim(gang: Waiting, moment: Moment) -> int:
-    """Return the level of a claimant; one that came after the last review claims at the next."""
+def claim(gang: Waiting, moment: Moment) -> int | None:
+    """Return the level of a claimant; one that came after the last review claims at the next (None)."""
     if not patient(gang, moment):
         return _FIRST
-    if waits_since(gang) > moment.tick:
-        return _LAST
+    if waits_since(gang) >= moment.tick:
+        return None
     return key(gang, gang.served, moment) + round(_STEPS * AHEAD) - 1
 
 
@@ -75,5 +74,6 @@ POLICY = Policy(
     spares=spares,
     patient=patient,
     packs=4.0,
+    reviews=True,
     learns=True,
 )

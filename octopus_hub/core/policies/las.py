@@ -29,4 +29,4 @@ def standing(running: Running, moment: Moment) -> Standing:
     return level, running.since - running.gang.served + upper_bound(level) / wide - 1.0  # rather early than late
 
 
-POLICY = Policy(rank, claim=claim, standing=standing, rule="service")
+POLICY = Policy(rank, claim=claim, standing=standing, rule="service", reviews=True)

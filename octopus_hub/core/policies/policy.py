@@ -15,6 +15,7 @@ from octopus_hub.core.plan import EvictionRule
 from octopus_hub.core.snapshot import Running, Snapshot, Waiting
 from octopus_hub.model.queue import Queue
 
+REVIEW_PART = 0.05
 Standing = tuple[int, float]
 Rank = tuple[Any, ...]  # comparable with those of the same queue; uid last, so that the order is total
 
@@ -51,13 +52,15 @@ class Policy:
         The owner with the least use goes first; the rank orders that owner's own gangs.
     claim, standing : callable, optional
         A waiting gang evicts a running one if its claim is below the other's standing. None: it never evicts. A
-        standing comes with the time until which it stays the same, as far as the gang is concerned.
+        claim is None if it can't be made yet, though others of the same shape may; a standing comes with the time until which it stays the same, as far as the gang is concerned.
     patient : callable, optional
         Says whether a gang that finds no room can go on without nodes kept for it, where backfill takes any.
     spares : callable, optional
         Says whether a claimant leaves a running gang alone, whatever their levels.
     packs : float
         Gangs of up to so many devices are chosen as victims by size, so that few go; 0: always in their order.
+    reviews : bool
+        Its claims are made at review times only, within ``REVIEW_PART`` of the period; else whenever something changes.
     learns : bool
         Looks at ``Snapshot.history``.
     """
@@ -65,10 +68,11 @@ class Policy:
     rank: Callable[[Waiting, Moment], Rank]
     timed: bool = False
     by_use: bool = False
-    claim: Callable[[Waiting, Moment], int] | None = None
+    claim: Callable[[Waiting, Moment], int | None] | None = None
     standing: Callable[[Running, Moment], Standing] | None = None
     rule: EvictionRule = "priority"
     patient: Callable[[Waiting, Moment], bool] | None = None
     spares: Callable[[Waiting, Running, Moment], bool] | None = None
     packs: float = 0.0
+    reviews: bool = False
     learns: bool = False

@@ -35,4 +35,4 @@ def standing(running: Running, moment: Moment) -> Standing:
     return level, moment.tick
 
 
-POLICY = Policy(rank, claim=claim, standing=standing, rule="service")
+POLICY = Policy(rank, claim=claim, standing=standing, rule="service", reviews=True)
