@@ -75,10 +75,22 @@ def waiting(place: QueuePlace) -> str:
     """Return why it waits, in numbers."""
     message = one_line(place.message)
     text = f"place {place.place} in its queue: {message}" if place.place else message  # 0: it does not queue yet
-    if place.estimate_seconds is not None:
+    if place.earliest_seconds is not None or place.estimate_seconds is not None:
         basis = f" ({place.basis})" if place.basis else ""
-        text += f"; about {duration(place.estimate_seconds)} more{basis}"
+        text += f"; {starts(place)}{basis}"
     return text
+
+
+def starts(place: QueuePlace) -> str:
+    """Return when it is expected to start: ``starts in 5m00s to 2h00m``."""
+    early, late = place.earliest_seconds, place.latest_seconds
+    if early is None:
+        return f"about {duration(place.estimate_seconds or 0.0)} more"
+    if late is None:
+        return f"starts in {duration(early)} or later"
+    if duration(early) == duration(late):
+        return f"starts in about {duration(late)}"
+    return f"starts in {duration(early)} to {duration(late)}" if early >= 1 else f"starts within {duration(late)}"
 
 
 def reasons(answer: WhyAnswer) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from octopus_hub.core.forecast import Estimate
 from octopus_hub.core.plan import Fault, Waits
 from octopus_hub.core.reason import Reason
 from octopus_hub.model.status import Board, Condition, QueuePlace
@@ -19,11 +20,13 @@ def boards(
     queues: Iterable[str],
     now: float,
     told: Mapping[str, list[Condition]] | None = None,
+    starts: Mapping[str, Estimate] | None = None,
 ) -> dict[str, Board]:
     """Return the board of every queue.
 
     ``waits`` are the scheduler's places; ``withheld`` the reasons of those it never saw (held, or waiting for
-    another TaskSet), which stand behind with place 0; ``told`` are the conditions of queues.
+    another TaskSet), which stand behind with place 0; ``told`` are the conditions of queues; ``starts``
+    say when those near the front of their queues start.
     """
     places: dict[str, list[QueuePlace]] = {name: [] for name in queues}
     for taskset in waiting:
@@ -32,6 +35,7 @@ def boards(
         reason = seen.reason if seen else withheld.get(uid)
         if reason is None:
             continue
+        estimate = (starts or {}).get(uid, _NONE) if seen else _NONE
         places.setdefault(taskset.spec.queue, []).append(
             QueuePlace(
                 uid=uid,
@@ -41,6 +45,10 @@ def boards(
                 need=reason.need,
                 free=reason.free,
                 where=reason.where,
+                estimate_seconds=_rounded(estimate.middle),
+                earliest_seconds=_rounded(estimate.earliest),
+                latest_seconds=_rounded(estimate.latest),
+                basis=estimate.basis,
             )
         )
     return {
@@ -52,6 +60,14 @@ def boards(
         )
         for name, rows in places.items()
     }
+
+
+_NONE = Estimate(None, None, "")
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """Return two digits: more would be no better, and the board would change with every look."""
+    return None if seconds is None else float(f"{seconds:.2g}")
 
 
 def conditions(faults: Iterable[Fault], known: Mapping[str, Board], now: float) -> dict[str, list[Condition]]:

@@ -19,6 +19,7 @@ from octopus_hub.control.apply import Apply, HookRefused, Recorder, Replaced, fa
 from octopus_hub.control.boards import boards, conditions
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.calendar import AHEAD_SECONDS
+from octopus_hub.control.forecasts import Forecasts
 from octopus_hub.control.metrics import Metrics
 from octopus_hub.control.waiting import WaitingRoom
 from octopus_hub.control.workqueue import WorkQueue
@@ -97,6 +98,7 @@ class Controller:
         self._faults: tuple[Fault, ...] = ()  # of the last Plan
         self._evictions: dict[str, Eviction] = {}  # of the last Plan, by uid of the victim; not carried out yet
         self._dirty = asyncio.Event()
+        self._forecasts = Forecasts(self._dirty.set)
         self._written_at: dict[str, float] = {}
         self._dependents: dict[tuple[str, str], set[str]] = {}
         self._boards_at = float("-inf")
@@ -116,6 +118,7 @@ class Controller:
     async def stop(self) -> None:
         """End the background tasks; whatever was half done is found again at the next start."""
         self._queue.close()
+        self._forecasts.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -225,7 +228,8 @@ class Controller:
         now = self._clock()
         waiting, withheld = self._waiting.gather()
         started = time.perf_counter()
-        plan = self._schedule(self.cache.snapshot(now), waiting, now, self._memo)
+        snapshot = self.cache.snapshot(now)
+        plan = self._schedule(snapshot, waiting, now, self._memo)
         self.metrics.schedule_seconds.observe(time.perf_counter() - started)
         self._memo = plan.memo
         self._note_faults(plan)
@@ -252,6 +256,7 @@ class Controller:
             await self._resize(resize, now)
         if plan.wake_at is not None:
             self._wake_schedule(max(SHORTEST_SECONDS, plan.wake_at - now))
+        self._forecasts.consider(snapshot, waiting if len(plan.admissions) < len(waiting) else [], now)
         await self._keep_calendar(now)
         await self._write_boards(plan.waits, withheld, now)
 
@@ -310,7 +315,7 @@ class Controller:
             return
         names = set(self.cache.queues) | set(self.cache.boards)
         told = conditions(self._faults, self.cache.boards, now)
-        for name, board in boards(waiting, waits, withheld, names, now, told).items():
+        for name, board in boards(waiting, waits, withheld, names, now, told, self._forecasts.found).items():
             self.metrics.waiting.labels(name).set(len(board.places))
             known = self.cache.boards.get(name)
             if not board.says(known):

@@ -154,7 +154,9 @@ class QueuePlace(ApiStruct, frozen=True, kw_only=True):
     need: Amounts = Amounts()
     free: Amounts = Amounts()
     where: str = ""
-    estimate_seconds: float | None = None
+    estimate_seconds: float | None = None  # until it starts, from the board's time: the middle of the range
+    earliest_seconds: float | None = None  # the range; None: nothing is known
+    latest_seconds: float | None = None  # None: nothing bounds it
     basis: str = ""  # what the estimate rests on
 
 

@@ -456,6 +456,8 @@ export interface QueuePlace {
   free?: Amounts; // {}
   where?: string; // ""
   estimateSeconds?: number | null;
+  earliestSeconds?: number | null;
+  latestSeconds?: number | null;
   basis?: string; // ""
 }
 

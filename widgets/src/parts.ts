@@ -1,8 +1,18 @@
 // The parts of a view above and below the grid: why it waits, how its time went, what went wrong, the record.
 
 import { attribute, h, show, text } from "./dom";
+import type { QueuePlace } from "./api.generated";
 import type { Picture } from "./model";
 import { clock, count, duration, figure, lines, span } from "./words";
+
+// When a waiting TaskSet is expected to start, in the words of the command line.
+function starts(place: QueuePlace): string {
+  const { earliestSeconds: early, latestSeconds: late, estimateSeconds } = place;
+  if (early == null) return estimateSeconds == null ? "" : `about ${duration(estimateSeconds)} more`;
+  if (late == null) return `starts in ${duration(early)} or later`;
+  if (duration(early) === duration(late)) return `starts in about ${duration(late)}`;
+  return early >= 1 ? `starts in ${duration(early)} to ${duration(late)}` : `starts within ${duration(late)}`;
+}
 
 // Why a waiting TaskSet waits: its place, the sentence, and need against free as bars.
 export class Waiting {
@@ -15,7 +25,8 @@ export class Waiting {
     if (!place || key === this.key) return;
     this.key = key;
     const held = phase === "Held" ? "Held" : `Place ${place.place} in ${queue ? `queue ${queue}` : "its queue"}`;
-    const estimate = place.estimateSeconds == null ? "" : `about ${duration(place.estimateSeconds)} more${place.basis ? ` (${place.basis})` : ""}`;
+    const when = starts(place);
+    const estimate = when && place.basis ? `${when} (${place.basis})` : when;
     const free = new Map(lines(place.free).map((line) => [line.name, line]));
     // A zero is left out on the wire. With nothing free of several things none was counted: no node was fit to count.
     const needs = lines(place.need);
