@@ -10,6 +10,7 @@ from typing import Any
 
 from octopus_hub._version import __version__
 from octopus_hub.cli import exits, show
+from octopus_hub.cli.reservations import change_nodes
 from octopus_hub.cli.show import Row
 from octopus_hub.client import jobtext
 from octopus_hub.client.calls import NodeUse
@@ -22,6 +23,10 @@ HOST_NAME = "kubernetes.io/hostname"  # says nothing beside the node's name
 
 def nodes(arguments: Namespace) -> int:
     """``octopus nodes``."""
+    if arguments.action != "list":
+        return change_nodes(arguments)
+    if arguments.at or arguments.until or arguments.grace or arguments.reason or arguments.names:
+        raise InvalidSpec("octopus nodes lists all of them; octopus nodes drain NAME sets one aside")
     with Client() as client:
         found = client.node_use()
     if arguments.format == "table":
@@ -80,6 +85,8 @@ def _node_row(use: NodeUse) -> tuple[str, ...]:
     state = "ready" if node.ready else "not reachable"
     if node.ready and not node.schedulable:
         state = "closed"
+    elif use.state:
+        state = use.state if node.ready else f"{state}, {use.state}"
     busy = [f"{device.id} {device.percent:.0f}%" for device in node.devices if device.percent is not None]
     sick = Counter(device.type for device in node.devices if not device.healthy)
     devices = [

@@ -238,7 +238,7 @@ def _changing(commands: Commands) -> None:
 
 
 def _cluster(commands: Commands) -> None:
-    _format(_add(commands, "nodes", "cluster:nodes", "List nodes with their devices"))
+    _calendar(commands)
     for kind, text in (
         ("queue", "List queues with their use, limits and how many wait; show, create, set, delete or reset one"),
         ("cohort", "List cohorts of queues that lend each other; show, create, set, delete or reset one"),
@@ -251,6 +251,50 @@ def _cluster(commands: Commands) -> None:
     )
     secrets.add_argument("action", nargs="?", choices=("list", "set", "delete"), default="list")
     secrets.add_argument("name", nargs="?", metavar="NAME", help="set reads the value from standard input")
+
+
+def _calendar(commands: Commands) -> None:
+    nodes = _add(commands, "nodes", "cluster:nodes", "List nodes with their devices; drain, close or open some")
+    nodes.add_argument(
+        "action", nargs="?", choices=("list", "drain", "close", "open"), default="list", metavar="ACTION",
+        help="list, drain, close, open (default: list)",
+    )  # fmt: skip
+    nodes.add_argument("names", nargs="*", metavar="NAME", help="drain: work makes room; close: what runs finishes")
+    nodes.add_argument(
+        "--at", default="", metavar="TIME", help="when the drain begins, e.g. 'Mon 10:00' (default: now)"
+    )
+    nodes.add_argument("--until", default="", metavar="TIME", help="when it ends (default: octopus nodes open NAME)")
+    nodes.add_argument("--grace", default="", metavar="AGE", help="take nothing new at once, drain after 30m, 2h, ...")
+    nodes.add_argument("--reason", default="", help="shown to who asks why")
+    nodes.add_argument("--zone", default="", help="time zone of the times (default: this machine's)")
+    _format(nodes)
+    parser = _add(commands, "reservations", "reservations:reservations", "List, add or delete reservations of nodes")
+    parser.add_argument(
+        "action", nargs="?", choices=("list", "add", "delete"), default="list", metavar="ACTION",
+        help="list, add, delete (default: list)",
+    )  # fmt: skip
+    parser.add_argument("name", nargs="?", default="", metavar="NAME")
+    parser.add_argument(
+        "--from", dest="start", default="", metavar="TIME", help="e.g. 10:00, 'Mon 10:00', 2026-11-30T10:00"
+    )
+    parser.add_argument("--to", dest="end", default="", metavar="TIME", help="12:00 is the first after the start")
+    parser.add_argument("--nodes", dest="count", type=_whole, metavar="N", help="so many whole nodes")
+    repeated: tuple[tuple[str, str, str, str], ...] = (
+        ("--node", "nodes", "NAME", "this node; may be repeated"),
+        ("--devices", "devices", "TYPE=N", "as many whole nodes as have so many devices"),
+        ("--selector", "selector", "KEY=VALUE", "only nodes with this label"),
+        ("--queue", "queues", "QUEUE", "whose TaskSets may use them; may be repeated"),
+        ("--owner", "owners", "USER", "the same, by user"),
+    )
+    for option, field, metavar, text in repeated:
+        parser.add_argument(option, dest=field, action="append", default=[], metavar=metavar, help=text)
+    parser.add_argument("--every", default="", choices=("", "day", "week"), metavar="day|week", help="again and again")
+    parser.add_argument("--until", default="", metavar="TIME", help="of --every: the last start is before it")
+    parser.add_argument("--zone", default="", help="time zone of the times (default: this machine's)")
+    parser.add_argument("--purpose", default="", metavar="WHAT", help="course, maintenance (needs no queue) or other")
+    parser.add_argument("--message", default="", help="shown to who asks why")
+    parser.add_argument("--lead", default="", metavar="AGE", help="so long ahead endless work keeps off (default: 1d)")
+    _format(parser)
 
 
 def _definitions(parser: _Parser, kind: str) -> None:

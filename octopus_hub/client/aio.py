@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from octopus_hub.client import calls, definitions, exchange, outputs, transport
+from octopus_hub.client import calls, definitions, exchange, outputs, reservations, transport
 from octopus_hub.client.archive import Archive
 from octopus_hub.client.calls import (
     OWN,
@@ -185,6 +185,30 @@ class AsyncClient:
     async def reset(self, kind: Kind, name: str) -> Plain:
         """Go back to the configuration file's queue or cohort (admins)."""
         return await self._call(definitions.reset(kind, name))
+
+    async def reservations(self) -> Rows:
+        """Return reservations and drains, each with its ``state``."""
+        return await self._call(reservations.get_all())
+
+    async def put_reservation(self, name: str, document: Mapping[str, Any]) -> Plain:
+        """Reserve nodes for a time, in place of the reservation of that name (admins)."""
+        return await self._call(reservations.put(name, document))
+
+    async def delete_reservation(self, name: str) -> None:
+        """Remove a reservation (admins)."""
+        await self._call(reservations.remove(name))
+
+    async def drain_node(self, name: str, **document: Any) -> Plain:
+        """Set a node aside: ``at``, ``until``, ``graceSeconds``, ``zone``, ``reason`` (admins)."""
+        return await self._call(reservations.drain(name, document))
+
+    async def close_node(self, name: str, reason: str = "") -> Plain:
+        """Start nothing more on a node; what runs there finishes (admins)."""
+        return await self._call(reservations.close(name, reason))
+
+    async def open_node(self, name: str) -> None:
+        """Take back a drain or a close (admins)."""
+        await self._call(reservations.open_(name))
 
     async def priorities(self) -> Rows:
         """Return priority classes."""

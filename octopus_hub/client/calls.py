@@ -72,11 +72,13 @@ class NodeUse(AnswerStruct, frozen=True, kw_only=True):
 
     node: Node
     used: Amounts = Amounts()
+    state: str = ""  # closed, drained, reserved, or soon; "" is none of it
 
 
 class _Nodes(AnswerStruct, frozen=True, kw_only=True):
     items: list[Node] = []
     used: dict[str, Amounts] = {}
+    states: dict[str, str] = {}
 
 
 class _Records(AnswerStruct, frozen=True, kw_only=True):
@@ -315,7 +317,10 @@ _NODES = msgspec.json.Decoder(_Nodes)
 
 def _node_use(body: bytes) -> NodeUses:
     answer = _NODES.decode(body)
-    return [NodeUse(node=node, used=answer.used.get(node.name, Amounts())) for node in answer.items]
+    return [
+        NodeUse(node=node, used=answer.used.get(node.name, Amounts()), state=answer.states.get(node.name, ""))
+        for node in answer.items
+    ]
 
 
 def _nothing(_: bytes) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from octopus_hub.client import calls, definitions, exchange, outputs, transport
+from octopus_hub.client import calls, definitions, exchange, outputs, reservations, transport
 from octopus_hub.client.archive import Archive
 from octopus_hub.client.calls import (
     OWN,
@@ -199,6 +199,30 @@ class Client:
     def reset(self, kind: Kind, name: str) -> Plain:
         """Go back to the configuration file's queue or cohort (admins)."""
         return self._call(definitions.reset(kind, name))
+
+    def reservations(self) -> Rows:
+        """Return reservations and drains, each with its ``state``."""
+        return self._call(reservations.get_all())
+
+    def put_reservation(self, name: str, document: Mapping[str, Any]) -> Plain:
+        """Reserve nodes for a time, in place of the reservation of that name (admins)."""
+        return self._call(reservations.put(name, document))
+
+    def delete_reservation(self, name: str) -> None:
+        """Remove a reservation (admins)."""
+        self._call(reservations.remove(name))
+
+    def drain_node(self, name: str, **document: Any) -> Plain:
+        """Set a node aside: ``at``, ``until``, ``graceSeconds``, ``zone``, ``reason`` (admins)."""
+        return self._call(reservations.drain(name, document))
+
+    def close_node(self, name: str, reason: str = "") -> Plain:
+        """Start nothing more on a node; what runs there finishes (admins)."""
+        return self._call(reservations.close(name, reason))
+
+    def open_node(self, name: str) -> None:
+        """Take back a drain or a close (admins)."""
+        self._call(reservations.open_(name))
 
     def priorities(self) -> Rows:
         """Return priority classes."""

@@ -28,7 +28,8 @@ def refusals(
     queues: Collection[str] | None = None,
 ) -> list[str]:
     """Return what is wrong with a reservation, each ``path: what``; ``others`` are all but the one of its name."""
-    if next(occurrences(wanted, now, now + 100 * 366 * DAY), None) is None:
+    first = next(occurrences(wanted, now, now + 300 * 366 * DAY), None)
+    if first is None:
         ended = wanted.until or wanted.end or wanted.start
         return [f"end: it is over since {day_and_time(ended, now, wanted.zone)}; give a later time"]
     found = [*_unknown(wanted, nodes, queues), *_too_much(wanted, nodes)]
@@ -36,7 +37,7 @@ def refusals(
         return found
     present = [each for each in others if each.name != wanted.name]
     checked: set[tuple[str, Occurrence]] = set()
-    for when in islice(occurrences(wanted, now, now + MOST_SECONDS), MOST_CHECKED):
+    for when in islice(occurrences(wanted, now, first.start + MOST_SECONDS), MOST_CHECKED):
         if (wanted.name, when) in checked:
             continue
         together = _together(wanted, when, present, now)

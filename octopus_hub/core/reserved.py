@@ -100,3 +100,30 @@ def _outlook(in_the_way: list[Window], gang: Waiting, now: float, could_start: b
     if not could_start or left < SHORTEST_SECONDS:
         return f"{why} {before}"
     return f"{why} {before}; with one below {length(left)} it could start now"
+
+
+def states(windows: Iterable[Window], now: float) -> dict[str, str]:
+    """Return what a list of nodes says of those that are set aside now, or will be and take no endless work already."""
+    found: dict[str, str] = {}
+    for window in sorted(windows, key=lambda each: (each.start > now, not _unavailable(each), each.start, each.name)):
+        if window.start - window.ahead <= now and (window.end is None or now < window.end):
+            for name in window.nodes:
+                found.setdefault(name, _state(window, now))
+    return found
+
+
+def _state(window: Window, now: float) -> str:
+    start = day_and_time(window.start, now, window.zone)
+    until = "" if window.end is None else f" until {day_and_time(window.end, now, window.zone)}"
+    ahead = window.start > now
+    if _unavailable(window):
+        if window.purpose == "closed":
+            return f"closed{until}"
+        return f"drains at {start}" if ahead else f"drained{until}"
+    who = ", ".join([*sorted(window.queues), *sorted(window.owners)])
+    what = f"reserved for {who}" if who else window.purpose if window.purpose != "other" else "reserved"
+    return f"{what} from {start}" if ahead else f"{what}{until}"
+
+
+def _unavailable(window: Window) -> bool:
+    return window.purpose in ("drain", "closed")

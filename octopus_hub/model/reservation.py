@@ -268,3 +268,72 @@ MORE: dict[type, More] = {
 }
 
 RESERVATION: Fields = Shapes(MORE).of(Reservation)
+
+
+class Drain(ApiStruct, frozen=True, kw_only=True):
+    """How a node is drained: from when (now, if not given), until when, why."""
+
+    at: float | None = None
+    until: float | None = None
+    grace_seconds: float = 0.0  # before what may be preempted is asked to go; nothing new starts there meanwhile
+    zone: str = "UTC"
+    reason: str = ""
+
+
+def parse_drain(document: Mapping[str, Any], node: str, now: float) -> Reservation:
+    """Return the reservation that drains a node; raises InvalidSpec with every problem found."""
+    problems = Problems()
+    fields = _DRAIN.read(document, "", problems)
+    if not problems:
+        zone = zone_of(fields.get("zone", "UTC"))
+        assert zone is not None  # it was read
+        for field in ("at", "until"):
+            if isinstance(fields.get(field), str):
+                fields[field] = wall(datetime.fromisoformat(fields[field]), zone)
+        if fields.get("at") is not None and fields.get("graceSeconds"):
+            problems.add("graceSeconds", "is given beside at; one of the two says when it begins")
+        end, begins = fields.get("until"), fields.get("at") or now + fields.get("graceSeconds", 0.0)
+        if end is not None and end <= max(now, begins):
+            problems.add("until", "is not after the drain begins; give a later time, or leave it out")
+    if problems:
+        told = problems.told()
+        raise InvalidSpec(told[0] if len(told) == 1 else f"the drain has {len(told)} problems", told)
+    drain = msgspec.convert(fields, Drain)
+    return Reservation(
+        name=drain_of(node),
+        start=now + drain.grace_seconds if drain.at is None else drain.at,
+        end=drain.until,
+        zone=drain.zone,
+        nodes=[node],
+        purpose="drain",
+        message=drain.reason,
+        lead_seconds=drain.grace_seconds if drain.at is None else None,
+    )
+
+
+def closing(node: str, now: float, reason: str = "") -> Reservation:
+    """Return the reservation that closes a node: nothing new starts there, what runs finishes."""
+    return Reservation(
+        name=drain_of(node),
+        start=now,
+        nodes=[node],
+        purpose="closed",
+        message=reason,
+        lead_seconds=0.0,
+        evict=False,
+    )
+
+
+_DRAIN: Fields = Shapes(
+    {
+        Drain: More(
+            shapes={
+                "at": OrNull(Moment()),
+                "until": OrNull(Moment()),
+                "grace_seconds": Number(0, MOST_LEAD_SECONDS, unit="seconds"),
+                "zone": Zone(),
+                "reason": Text(most=1000),
+            }
+        )
+    }
+).of(Drain)

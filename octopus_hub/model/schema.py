@@ -15,6 +15,7 @@ from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import Cohort, PriorityClass, Queue
 from octopus_hub.model.record import Record
+from octopus_hub.model.reservation import RESERVATION, Reservation
 from octopus_hub.model.rules import TASKSET
 from octopus_hub.model.status import Board
 from octopus_hub.model.task import Task
@@ -30,6 +31,7 @@ KINDS: dict[str, type[Any]] = {
         Queue,
         Cohort,
         PriorityClass,
+        Reservation,
         Board,
         Record,
         TaskSetView,
@@ -47,7 +49,8 @@ def json_schema(kind: str = "TaskSet") -> dict[str, Any]:
     if name is None:
         raise InvalidSpec(f"there is no schema of {kind}; there are {', '.join(sorted(KINDS))}")
     header = {"$schema": DIALECT, "$id": f"{API_VERSION}/{name}"}
-    if name == "TaskSet":
+    documents = {"TaskSet": TASKSET, "Reservation": RESERVATION}
+    if name in documents:
         definitions: dict[str, Any] = {}
-        return {**header, **TASKSET.schema(definitions), "$defs": definitions}
+        return {**header, **documents[name].schema(definitions), "$defs": definitions}
     return {**header, **msgspec.json.schema(KINDS[name])}

@@ -54,6 +54,8 @@ class Route:
 _TASKSET = "/tasksets/{ns}/{name}"
 _QUEUE = "/queues/{name}"
 _COHORT = "/cohorts/{name}"
+_NODE = "/nodes/{name}"
+_RESERVATION = "/reservations/{name}"
 _RECORD = "/records/{ns}/{name}"
 _BYTES = "application/octet-stream"
 
@@ -75,6 +77,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/stream", "stream", "Snapshot and deltas as events", READ, ("namespace", "name"), "", "text/event-stream"),
     Route("GET", "/leases/{lease}", "holdLease", "Hold a lease: TaskSets tied to it live while this is open", WRITE, (), "", "text/event-stream"),
     Route("GET", "/nodes", "listNodes", "Nodes with capacity, devices and use", READ, (), "", "NodeList"),
+    Route("POST", f"{_NODE}/drain", "drainNode", "Set a node aside from a time on", ADMIN, (), "Drain", "ReservationView"),
+    Route("POST", f"{_NODE}/close", "closeNode", "Start nothing more on a node", ADMIN, (), "CloseRequest", "ReservationView"),
+    Route("POST", f"{_NODE}/open", "openNode", "Take back a drain or a close", ADMIN, (), "", "", 204),
+    Route("GET", "/reservations", "listReservations", "Reservations and drains with their state", READ, (), "", "ReservationList"),
+    Route("GET", _RESERVATION, "getReservation", "One reservation as in the list", READ, (), "", "ReservationView"),
+    Route("PUT", _RESERVATION, "putReservation", "Reserve nodes for a time", ADMIN, (), "Reservation", "ReservationView"),
+    Route("DELETE", _RESERVATION, "deleteReservation", "Remove a reservation", ADMIN, (), "", "", 204),
     Route("GET", "/queues", "listQueues", "Queues with usage and board", READ, (), "", "QueueList"),
     Route("GET", _QUEUE, "getQueue", "One queue as in the list", READ, (), "", "QueueView"),
     Route("PUT", _QUEUE, "putQueue", "Define a queue; wins over the configuration file", ADMIN, (), "Queue", "QueueView"),

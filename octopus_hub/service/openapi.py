@@ -13,6 +13,7 @@ import msgspec
 
 from octopus_hub._version import __version__
 from octopus_hub.model.answers import AnswerStruct
+from octopus_hub.model.reservation import Drain
 from octopus_hub.model.schema import KINDS
 from octopus_hub.service.access import ANYONE, PUBLIC, ROUTES, Route
 
@@ -111,7 +112,7 @@ def _content(what: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    kinds = [*KINDS.values(), Problem]
+    kinds = [*KINDS.values(), Drain, Problem]
     _, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schemas: dict[str, Any] = dict(components)
     schemas.update({name: _list(item) for name, item in _LISTS.items()})
@@ -123,6 +124,9 @@ def _schemas() -> dict[str, Any]:
     schemas["CohortView"] = _object({"name": _TEXT, "queues": names, "cohorts": names, "used": _ref("Amounts")})
     schemas["CohortList"] = _items(_ref("CohortView"))
     schemas["QueueChange"] = schemas["CohortChange"] = {"type": "object"}
+    schemas["ReservationView"] = _object({"name": _TEXT, "start": {"type": "number"}, "state": {"type": "object"}})
+    schemas["ReservationList"] = _items(_ref("ReservationView"))
+    schemas["CloseRequest"] = {"type": "object", "properties": {"reason": _TEXT}}
     schemas["ImageList"] = _items(_object({"name": _TEXT, "digest": _TEXT, "python": _TEXT, "default": _BOOLEAN}))
     schemas["SecretList"] = _items(_object({"name": _TEXT}))
     schemas["SecretValue"] = _object({"value": _TEXT})

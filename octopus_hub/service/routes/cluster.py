@@ -10,6 +10,7 @@ from octopus_hub.model.errors import OctopusError
 from octopus_hub.model.queue import DEFAULT_PRIORITIES
 from octopus_hub.service.handler import ApiHandler
 from octopus_hub.service.plan import what_if
+from octopus_hub.service.reservationview import ReservationFigures
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +23,11 @@ class Nodes(ApiHandler):
     async def get(self) -> None:
         """Every node; what runs there stays its owner's business."""
         cache = self.service.cache
+        figures = ReservationFigures(cache, self.who, await self.service.backend.now())
         used = cache.snapshot().usage.nodes
         nodes = sorted(cache.nodes.values(), key=lambda node: node.name)
-        self.answer({"items": nodes, "used": {node.name: used[node.name] for node in nodes if node.name in used}})
+        taken = {node.name: used[node.name] for node in nodes if node.name in used}
+        self.answer({"items": nodes, "used": taken, "states": figures.node_states()})
 
 
 class Priorities(ApiHandler):
