@@ -53,7 +53,8 @@ def philly_blocks(trace: Trace) -> list[Block]:
     halves = [Setup(gpus=gpus, policy=policy) for gpus, policy in product(SIZES, PREEMPTIVE)]
     tasks = [Setup(gpus=SIZES[0], policy=policy, task_gpus=8) for policy in PREEMPTIVE]
     return [
-        Block("philly", trace, [*whole, *shares]),
+        Block("philly", trace, whole),
+        *(Block("philly", trace, [setup]) for setup in shares),
         Block("philly, tasks of 8", trace, tasks),
         Block("philly, first half", parts.part(trace, "1/2"), halves),
         Block("philly, second half", parts.part(trace, "2/2"), halves),
@@ -78,6 +79,7 @@ def row(load: str, result: Result) -> dict[str, Any]:
         "policy": figures.policy,
         "checkpoint": f"{result.setup.checkpointing:.0%}",
         "jobs": figures.jobs,
+        "stuck": figures.stuck,
         "avg_jct_h": _rounded(figures.jct_avg_hours),
         "p50_h": _rounded(figures.jct_p50_hours),
         "p99_h": _rounded(figures.jct_p99_hours),

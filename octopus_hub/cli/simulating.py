@@ -127,7 +127,9 @@ def _show(style: str, trace: Trace, results: list[Result]) -> None:
             break
     for result in results:
         if result.report.stuck:
-            show.note(f"{result.setup.policy}: {_count(result.report.stuck, 'job')} never ended; please report it")
+            show.note(
+                f"{result.setup.policy}: {_count(result.report.stuck, 'job')} never ended: it preempts what has to begin again, or forgets it"
+            )
     if style == "json":
         runs = [{**each.report.to_dict(), "checkpointing": each.setup.checkpointing} for each in results]
         show.show_document({"badRows": trace.bad_rows, "jobs": len(trace.jobs), "policies": runs}, "json")

@@ -32,6 +32,7 @@ from octopus_hub.simulate.setup import QUEUE, Setup, needs_of, nodes_of, queues_
 Scheduler = Callable[[Snapshot, Sequence[Waiting], float, Any], Plan]
 
 _IDLE_WAKES = 10_000  # so many wake-ups without effect, when nothing else will happen: nothing ever will
+_PATIENCE = 400 * 86400.0  # so long after the last arrival, what has not ended is given up
 _END, _LEAVE, _RESIZED = 0, 1, 2
 
 
@@ -47,7 +48,7 @@ def simulate(jobs: Sequence[Job], setup: Setup, *, schedule: Scheduler = schedul
     """
     setup.check()
     run = _Run(sorted(jobs, key=lambda job: (job.submitted, job.uid)), setup, schedule)
-    while (now := run.next()) is not None:
+    while (now := run.next()) is not None and now <= run.until:
         run.happen(now)
         run.cycle(now)
     return run.outcome()
@@ -71,6 +72,8 @@ class _Run:
         self._arrived = 0
         self._lives: dict[str, Life] = {}
         self._elastic = 0  # of those that run
+        work = sum(job.duration * job.gpus for job in jobs)
+        self.until = (jobs[-1].submitted if jobs else 0.0) + max(_PATIENCE, 3 * work / max(1, self.pool.size))
         self._events: list[tuple[float, int, int, Life, int]] = []  # when, what, number, whose, which attempt
         self._numbers = 0
         self._wake: float | None = None

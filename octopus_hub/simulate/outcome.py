@@ -45,7 +45,8 @@ class Outcome:
     refused : tuple of Job
         They never fit the pool.
     stuck : tuple of Job
-        They never started, or never came back: an error of the scheduler.
+        They never started, or had not ended more than a year after the last arrival: preempted over and over, or
+        forgotten by the scheduler.
     held : tuple of (float, float, str, int)
         From when to when a job of which cluster held how many GPUs.
     idle_gpu_seconds, broken_gpu_seconds : float

@@ -344,3 +344,17 @@ def test_run_times_are_estimated_from_what_ended_before_the_submission() -> None
     figures = report(outcome)
     assert figures.estimated == 1
     assert figures.estimate_factor == pytest.approx(4.0)
+
+
+def test_one_that_is_preempted_over_and_over_and_begins_again_is_given_up() -> None:
+    def cruel(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: Any) -> Plan:
+        running = [uid for uid, each in snapshot.running.items() if not each.leaving and now - each.since >= 3600]
+        evictions = tuple(Eviction(uid=uid, by="2", rule="priority") for uid in running)
+        placed = {gang.uid: spread(snapshot, {}, gang.needs[0].count) for gang in waiting if gang.uid == "1"}
+        admissions = tuple(Admission(uid=uid, placement=place) for uid, place in placed.items() if place is not None)
+        return Plan(admissions=admissions, evictions=evictions, wake_at=now + 3600)
+
+    jobs = [Job("1", 0, 7200, 8, "vc"), Job("2", 0, 1, 8, "vc")]
+    outcome = simulate(jobs, on(8, checkpointing=0), schedule=cruel)
+    assert [each.uid for each in outcome.stuck] == ["1", "2"]
+    assert 3000 < outcome.cycles < 40_000
