@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from octopus_hub.core.calendar import overdue
-from octopus_hub.core.choices import Placed
+from octopus_hub.core.choices import Placed, choices_of, chosen
 from octopus_hub.core.herd import Herd
 from octopus_hub.core.line import Entry, Shape
 from octopus_hub.core.memo import Memo
@@ -21,7 +21,7 @@ from octopus_hub.core.policies.service import width
 from octopus_hub.core.preempt import Candidate, Claim, lift, make_room
 from octopus_hub.core.shrinking import shrink, shrink_some
 from octopus_hub.core.sizes import size
-from octopus_hub.core.snapshot import Running, Waiting
+from octopus_hub.core.snapshot import Running, Waiting, gang_total
 from octopus_hub.model.queue import Queue
 
 SHRINKS_TRIED = 8
@@ -75,7 +75,8 @@ class Claims:
 
     def _keep(self, gang: Waiting, shape: Shape, placement: Placed, victims: list[Running]) -> None:
         self.trial.keep(gang, placement)
-        self.trial.charge(gang, shape.total, 1)
+        total = gang_total(chosen(gang.needs, choices_of(placement))) if shape.choices else shape.total
+        self.trial.charge(gang, total, 1)
         self.waiting_for[gang.uid] = victims
 
     # --- those that must go whoever waits
@@ -101,7 +102,7 @@ class Claims:
                 )
 
     # --- new claims
-    def claim(self, entry: Entry, queue: Queue, excluded: frozenset[int]) -> bool:
+    def claim(self, entry: Entry, queue: Queue) -> bool:
         """Ask others to make room for a gang; return whether they do."""
         gang, shape = entry.gang, entry.shape
         if self._given_back(gang, shape):
@@ -114,7 +115,7 @@ class Claims:
         if self._shrunk(gang, shape, candidates):
             return True
         packs = self.memo.lines[gang.queue].policy.packs
-        claim = Claim(gang, excluded, shape.width, packs, lambda: self.quotas.check(gang, shape.total) is None)
+        claim = Claim(shape.width, packs, lambda: self._place(gang, shape))
         room = make_room(self.trial, claim, leaving, candidates, lambda: self._free_devices(shape))
         if room is None or not room.victims:
             return False  # without victims room comes by itself: it waits like any other

@@ -147,7 +147,7 @@ class Cycle:
         if excluded and self._keeps_off(gang, shape):
             walk.advance()
             return True
-        if self._claims.claim(entry, queue, excluded):
+        if self._claims.claim(entry, queue):
             return self._expecting(entry, walk)
         # Within a cycle room only shrinks: what found none once is not tried again, and its figures still hold.
         if known is None:
@@ -166,7 +166,7 @@ class Cycle:
             self._user_blockers[gang.queue, gang.owner] = held_up = behind(gang, reason)
             walk.close(held_up)
             return True
-        if self._claims.claim(entry, queue, self._excluded(gang)):
+        if self._claims.claim(entry, queue):
             return self._expecting(entry, walk)
         self._reasons[gang.uid] = reason
         if queue.backfill == "any":

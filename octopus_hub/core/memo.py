@@ -84,6 +84,9 @@ class Memo:
             or not _same(snapshot.cohorts, before.cohorts)
         ):
             self.trial.quotas = Quotas(snapshot.queues, snapshot.cohorts, snapshot.usage, self._capacity())
+        if not _same(snapshot.spent, before.spent):
+            self.trial.freed += 1
+        self.trial.quotas.spent = snapshot.spent
         self.empty.rollback()
         self._follow_running(snapshot.running, known)
         if not _same(snapshot.queues, before.queues):

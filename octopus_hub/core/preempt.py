@@ -12,12 +12,10 @@ from typing import NamedTuple
 
 from octopus_hub.core.choices import Placed
 from octopus_hub.core.herd import Member
-from octopus_hub.core.placement import find
 from octopus_hub.core.plan import EvictionRule
-from octopus_hub.core.snapshot import Running, Trial, Waiting
+from octopus_hub.core.snapshot import Running, Trial
 
 SINGLES_TRIED = 8
-Admissible = Callable[[], bool]  # the quotas let the claimant in, as the trial is now
 
 
 class Candidate(NamedTuple):
@@ -47,19 +45,13 @@ class Claim(NamedTuple):
         Devices that it needs, less those that are free: so many must come free at least, whatever their places.
     packs : float
         See ``Policy.packs``.
-    admissible : callable
-        Whether the quotas let it in, as the trial is when it is called.
+    place : callable
+        Return its place in the trial as it is when called, within its quotas; None if there is none.
     """
 
-    gang: Waiting
-    excluded: frozenset[int]
     short: float
     packs: float
-    admissible: Admissible
-
-    def place(self, trial: Trial) -> Placed | None:
-        """Return its place in the trial as it is now."""
-        return find(trial, self.gang, self.excluded) if self.admissible() else None
+    place: Callable[[], Placed | None]
 
 
 def make_room(
@@ -78,7 +70,7 @@ def make_room(
         for running in leaving:
             lift(trial, running)
         if leaving:
-            placement = claim.place(trial)
+            placement = claim.place()
             if placement is not None:
                 return Room(placement, ())
         claim = claim._replace(short=claim.short - free())
@@ -101,7 +93,7 @@ def _single(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room
         if candidate.member.width < claim.short or not _still(candidate):
             continue
         lift(trial, candidate.member.running)
-        placement = claim.place(trial)
+        placement = claim.place()
         if placement is not None:
             return Room(placement, (candidate,))
         trial.rollback(mark)
@@ -128,7 +120,7 @@ def _fewest(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room
         taken.append(candidate)
         short -= candidate.member.width
         if short <= 0:
-            placement = claim.place(trial)
+            placement = claim.place()
             if placement is not None:
                 return Room(placement, tuple(taken))
             break
@@ -149,7 +141,7 @@ def _several(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Roo
         short -= candidate.member.width
         if short > 0:
             continue
-        placement = claim.place(trial)
+        placement = claim.place()
         if placement is not None:
             break
     if placement is None:
@@ -157,7 +149,7 @@ def _several(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Roo
     for candidate in taken[-2::-1]:  # the last one was needed; the best of the others stay first
         mark = trial.mark()
         trial.add(candidate.member.running.gang, candidate.member.running.placement)
-        without = claim.place(trial)
+        without = claim.place()
         if without is None:
             trial.rollback(mark)
         else:

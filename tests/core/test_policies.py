@@ -22,6 +22,7 @@ GANGS = [
 ORDERS = {
     "fair": ["d", "a", "b", "c"],  # of one owner
     "fifo": ["c", "a", "b", "d"],
+    "gittins": ["c", "a", "b", "d"],  # nothing is known of any
     "las": ["c", "a", "b", "d"],  # none has been served yet
     "predicted": ["c", "a", "b", "d"],
     "priority": ["d", "a", "b", "c"],

@@ -56,8 +56,10 @@ def standing(running: Running, moment: Moment) -> Standing:
 
 
 def spares(gang: Waiting, running: Running, moment: Moment) -> bool:
-    """Say whether a claimant leaves a running gang alone, whatever their levels."""
-    return running.since + SOFT_SECONDS > moment.tick and width(gang) < SMALL and patient(gang, moment)
+    """Say whether a claimant leaves a running gang alone, whatever their levels: it would lose its work, or is young."""
+    if not patient(gang, moment):
+        return False
+    return not running.gang.resumes or (running.since + SOFT_SECONDS > moment.tick and width(gang) < SMALL)
 
 
 def patient(gang: Waiting, moment: Moment) -> bool:

@@ -8,7 +8,7 @@ gang makes those give way that have had more, by at least a level.
 from __future__ import annotations
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import attained, level_of, upper_bound, width
+from octopus_hub.core.policies.service import attained, level_of, loses_work, upper_bound, width
 from octopus_hub.core.snapshot import Running, Waiting
 
 
@@ -29,4 +29,4 @@ def standing(running: Running, moment: Moment) -> Standing:
     return level, running.since - running.gang.served + upper_bound(level) / wide - 1.0  # rather early than late
 
 
-POLICY = Policy(rank, claim=claim, standing=standing, rule="service", reviews=True)
+POLICY = Policy(rank, claim=claim, standing=standing, rule="service", reviews=True, spares=loses_work)

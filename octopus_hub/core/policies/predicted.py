@@ -8,7 +8,7 @@ tail. Rests are compared in device-seconds and in levels that double, so that er
 from __future__ import annotations
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import attained, level_of, width
+from octopus_hub.core.policies.service import attained, level_of, loses_work, width
 from octopus_hub.core.snapshot import Running, Waiting
 
 
@@ -35,4 +35,4 @@ def standing(running: Running, moment: Moment) -> Standing:
     return level, moment.tick
 
 
-POLICY = Policy(rank, claim=claim, standing=standing, rule="service", reviews=True)
+POLICY = Policy(rank, claim=claim, standing=standing, rule="service", reviews=True, spares=loses_work)

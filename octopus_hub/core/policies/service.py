@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import frexp, inf
 
 from octopus_hub.core.history import Life
+from octopus_hub.core.policies.policy import Moment
 from octopus_hub.core.snapshot import Running, Waiting
 
 FIRST_LEVEL_SECONDS = 1800.0  # device-seconds that level 0 ends at
@@ -44,3 +45,8 @@ def level_of(service: float) -> int:
 def upper_bound(level: int) -> float:
     """Return the service at which a level ends; the last one never does."""
     return FIRST_LEVEL_SECONDS * 2.0**level if level < LEVELS - 1 else inf
+
+
+def loses_work(gang: Waiting, running: Running, moment: Moment) -> bool:
+    """Say whether a running gang would start again from nothing: those are left alone by who only had less service."""
+    return not running.gang.resumes
