@@ -23,6 +23,7 @@ from octopus_hub.core.resizing import shed
 from octopus_hub.core.schedule import explain, schedule
 from octopus_hub.core.snapshot import RoleNeed, Running, Snapshot, Waiting
 from octopus_hub.simulate.board import Board
+from octopus_hub.simulate.foresight import Foresight
 from octopus_hub.simulate.jobs import Job
 from octopus_hub.simulate.life import Life
 from octopus_hub.simulate.outcome import Finished, Outcome
@@ -86,6 +87,7 @@ class _Run:
         self._wasted = [0.0, 0.0]
         self._cycles = 0
         self._seconds = 0.0
+        self._foresight = Foresight(setup.estimates)
 
     def next(self) -> float | None:
         """Return when something happens next, None if nothing ever will."""
@@ -130,6 +132,7 @@ class _Run:
         self._seconds += perf_counter() - began
         self._cycles += 1
         self._memo = plan.memo
+        self._foresight.look(plan.admissions, snapshot, waiting, now)
         for admission in plan.admissions:
             self._start(admission)
         for eviction in plan.evictions:
@@ -152,6 +155,8 @@ class _Run:
             estimate_errors=tuple(self._errors),
             cycles=self._cycles,
             schedule_seconds=self._seconds,
+            foreseen=tuple(self._foresight.found),
+            foresight_seconds=self._foresight.seconds,
         )
 
     # --- what happens by itself
@@ -187,6 +192,7 @@ class _Run:
             self._refused.append(job)
             return
         self._lives[job.uid] = Life(job, gang)
+        self._foresight.arrived(job.uid)
         self.board.join(gang)
 
     def _end(self, life: Life) -> None:

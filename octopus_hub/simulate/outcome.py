@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from octopus_hub.simulate.foresight import Foreseen
 from octopus_hub.simulate.jobs import Job
 from octopus_hub.simulate.setup import Setup
 
@@ -68,3 +69,5 @@ class Outcome:
     estimate_errors: tuple[float, ...]
     cycles: int
     schedule_seconds: float = field(compare=False)
+    foreseen: tuple[Foreseen, ...] = ()  # start estimates
+    foresight_seconds: float = field(default=0.0, compare=False)  # that they took

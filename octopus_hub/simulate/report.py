@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from math import ceil, exp
 from typing import Any
 
+from octopus_hub.simulate.foresight import Quality, quality
 from octopus_hub.simulate.outcome import Finished, Outcome
 
 HOUR = 3600.0
@@ -32,6 +33,8 @@ HEADER = (
     "SCHEDULE S",
 )
 
+ESTIMATES_HEADER = ("ESTIMATES", "INSIDE", "WITH RANGE", "MEDIAN ERROR H", "MEDIAN WAIT H")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -56,6 +59,8 @@ class Report:
         Both over all GPU-time that was held.
     lost_work_gpu_hours : float
         GPU-hours done again by jobs that write no checkpoints.
+    estimates : Quality, optional
+        How good start estimates were, where some were asked for.
     jain_clusters, jain_users : float
         Jain's index over mean slowdowns (JCT over duration, at least 1 second): 1 is even.
     estimated : int
@@ -91,6 +96,7 @@ class Report:
     estimate_factor: float | None
     cycles: int
     schedule_seconds: float
+    estimates: Quality | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain data."""
@@ -136,6 +142,7 @@ def report(outcome: Outcome) -> Report:
         estimate_factor=exp(errors[len(errors) // 2]) if errors else None,
         cycles=outcome.cycles,
         schedule_seconds=outcome.schedule_seconds,
+        estimates=quality(outcome.foreseen, {each.job.uid: each.started for each in ran}, outcome.foresight_seconds),
     )
 
 
@@ -160,6 +167,20 @@ def row(figures: Report) -> tuple[str, ...]:
         _text(figures.jain_users, 3),
         str(figures.cycles),
         _text(figures.schedule_seconds, 1),
+    )
+
+
+def estimates_row(figures: Report) -> tuple[str, ...]:
+    """Return how good start estimates were, under ``ESTIMATES_HEADER``."""
+    found = figures.estimates
+    if found is None:
+        return ("0", "", "", "", "")
+    return (
+        str(found.asked),
+        _percent(found.inside),
+        _percent(found.ranged),
+        _text(found.error_hours),
+        _text(found.wait_hours),
     )
 
 

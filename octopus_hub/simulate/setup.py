@@ -47,6 +47,8 @@ class Setup:
         Gangs are made of tasks of so many GPUs, and one of the rest; with 1 they spread in any way.
     half_life_seconds : float
         Of the decayed use that fair share looks at.
+    estimates : int
+        Every so many-th job that has to wait gets a start estimate, to see how good they are; 0: none.
     """
 
     gpus: int = 0
@@ -62,6 +64,7 @@ class Setup:
     nodes: tuple[NodeView, ...] = ()
     windows: tuple[Window, ...] = ()
     half_life_seconds: float = 7 * 86400.0
+    estimates: int = 0
 
     @property
     def size(self) -> int:
