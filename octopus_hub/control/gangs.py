@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from octopus_hub.core.choices import Placed
 from octopus_hub.control.ledger import kin
+from octopus_hub.core.choices import Placed
 from octopus_hub.core.draft import GRACE_SECONDS
 from octopus_hub.core.expand import needs
 from octopus_hub.core.preempted import last_checkpoint, resumes
