@@ -288,7 +288,7 @@ def _calendar(commands: Commands) -> None:
     )
     for option, field, metavar, text in repeated:
         parser.add_argument(option, dest=field, action="append", default=[], metavar=metavar, help=text)
-    parser.add_argument("--every", default="", choices=("", "day", "week"), metavar="day|week", help="again and again")
+    parser.add_argument("--every", default="", choices=("", "day", "week"), metavar="PERIOD", help="day or week")
     parser.add_argument("--until", default="", metavar="TIME", help="of --every: the last start is before it")
     parser.add_argument("--zone", default="", help="time zone of the times (default: this machine's)")
     parser.add_argument("--purpose", default="", metavar="WHAT", help="course, maintenance (needs no queue) or other")

@@ -8,7 +8,7 @@ from functools import partial
 
 from octopus_hub.model.schema import KINDS, json_schema
 
-_KEPT = ("TaskSet", "Task", "Node", "Queue", "Cohort", "PriorityClass", "Record", "Frame")
+_KEPT = ("TaskSet", "Task", "Node", "Queue", "Cohort", "PriorityClass", "Reservation", "Record", "Frame")
 
 
 def schema(kind: str) -> str:
