@@ -21,7 +21,7 @@ from octopus_hub.model.queue import QueuePreemption
 from octopus_hub.simulate import generate, history, openb, parts, plots, sources
 from octopus_hub.simulate.compare import Result, compare
 from octopus_hub.simulate.jobs import Trace
-from octopus_hub.simulate.report import HEADER, row
+from octopus_hub.simulate.report import ESTIMATES_HEADER, HEADER, estimates_row, row
 from octopus_hub.simulate.setup import Setup
 
 MOST_TOLD = 5
@@ -68,6 +68,7 @@ def _setups(arguments: Namespace) -> list[Setup]:
             checkpointing=share,
             task_gpus=arguments.task_gpus,
             nodes=nodes,
+            estimates=arguments.estimates,
         )
         for gpus, share, policy in product(sizes, shares, policies)
     ]
@@ -139,11 +140,15 @@ def _show(style: str, trace: Trace, results: list[Result]) -> None:
 
 def _table(results: list[Result]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return header and lines, with the share of jobs that checkpoint where several are compared."""
+    header = HEADER
     lines = [row(each.report) for each in results]
+    if any(each.setup.estimates for each in results):
+        header = (*HEADER, *ESTIMATES_HEADER)
+        lines = [(*line, *estimates_row(each.report)) for line, each in zip(lines, results, strict=True)]
     if len({each.setup.checkpointing for each in results}) == 1:
-        return HEADER, lines
+        return header, lines
     shares = [f"{each.setup.checkpointing:.0%}" for each in results]
-    return (HEADER[0], "CHECKPOINT", *HEADER[1:]), [
+    return (header[0], "CHECKPOINT", *header[1:]), [
         (line[0], share, *line[1:]) for line, share in zip(lines, shares, strict=True)
     ]
 

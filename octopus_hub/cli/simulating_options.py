@@ -11,6 +11,13 @@ def add(parser: ArgumentParser) -> None:
     _world(parser)
     _preemption(parser)
     output = parser.add_argument_group("output")
+    output.add_argument(
+        "--estimates",
+        type=count,
+        default=0,
+        metavar="N",
+        help="estimate the start of every N-th job that has to wait, and tell how good that was",
+    )
     output.add_argument("--plot", metavar="FOLDER", help="write pictures there, SVG and PNG; needs matplotlib")
     output.add_argument("--processes", type=count, metavar="N", help="at most so many at once (default: processors)")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from statistics import median
 
 from octopus_hub.core.future import Future, Kind, Rest
@@ -49,10 +50,10 @@ class Estimate:
 
     @property
     def middle(self) -> float | None:
-        """One number for the range."""
+        """One number for the range: its middle by ratio, since run times differ by factors."""
         if self.earliest is None or self.latest is None:
             return None
-        return (self.earliest + self.latest) / 2
+        return sqrt((self.earliest + LEAST_SECONDS) * (self.latest + LEAST_SECONDS)) - LEAST_SECONDS
 
 
 FAR = "more has to end before it than is looked ahead"

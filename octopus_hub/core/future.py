@@ -90,7 +90,7 @@ class Future:
         if self._ends:
             found = max(self._ends[0][0], self.now + CLOSE * passed) if coarse else self._ends[0][0]
         if wake is not None and wake > self.now:
-            wake = max(wake, self.now + WAKE_CLOSE * passed)
+            wake = max(wake, self.now + WAKE_CLOSE * passed) if coarse else wake
             found = wake if found is None else min(found, wake)
         return None if found is None or found - self.first > HORIZON_SECONDS else found
 

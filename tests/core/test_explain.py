@@ -19,7 +19,11 @@ from tests.core.scheduling_builders import amounts, gang, gangs, node, role, sit
 WORKER = Choices(roles=("worker",))
 
 
-def view_of(*running: Waiting, queues: Sequence[Queue] = (Queue(name="q"),), nodes: Any = ()) -> Snapshot:
+def strict(name: str, **more: Any) -> Queue:
+    return Queue(name=name, **{"policy": "fifo", "backfill": "none"} | more)
+
+
+def view_of(*running: Waiting, queues: Sequence[Queue] = (strict("q"),), nodes: Any = ()) -> Snapshot:
     bare = Snapshot(nodes=nodes or (node("n0", gpu=4), node("n1", gpu=4)), queues={each.name: each for each in queues})
     placed = {each.uid: each.placement for each in schedule(bare, running, 0.0).admissions}
     assert len(placed) == len(running)
@@ -63,7 +67,7 @@ def test_one_of_those_that_wait_already_is_asked_about_itself() -> None:
 
 
 def test_a_shorter_one_would_overtake() -> None:
-    queue = Queue(name="q", backfill="reserve")
+    queue = strict("q", backfill="reserve")
     view = view_of(of("a", 6, max_runtime=3600.0 + 4 * 3600.0), queues=[queue])
     found = plan(view, [of("head", 8)], of("c", 2, at=1.0), 0.0)
     assert found.unblock[-1] == "a maximum runtime of 4 h or less, with which it would start now"
@@ -73,7 +77,7 @@ def test_a_shorter_one_would_overtake() -> None:
 
 
 def test_others_make_room() -> None:
-    view = view_of(of("a", 8), queues=[Queue(name="q", policy="priority")])
+    view = view_of(of("a", 8), queues=[strict("q", policy="priority")])
     found = plan(view, [], of("c", 8, at=1.0, priority=100), 0.0)
     assert found.outcome == "evicts"
     assert [(each.name, each.rule) for each in found.makes_room] == [("ann/job-a", "priority")]
@@ -91,7 +95,7 @@ def test_another_queue_and_another_model() -> None:
         node("n0", gpu=4, labels={SKU_LABEL: "a100"}),
         node("n1", gpu=4, labels={SKU_LABEL: "v100"}),
     )
-    queues = [Queue(name="q", nominal=amounts(gpu=1)), Queue(name="r")]
+    queues = [strict("q", nominal=amounts(gpu=1)), strict("r")]
     asked = gang("c", role(count=2, gpu=1, node_selector={SKU_LABEL: "a100"}))
     found = plan(view_of(queues=queues, nodes=nodes), [], asked, 0.0, choices=Choices(queues=("q", "r")))
     assert [(each.kind, each.queue) for each in found.smaller] == [("queue", "r")]
@@ -105,9 +109,9 @@ def test_another_queue_and_another_model() -> None:
 @pytest.mark.parametrize(
     ("queue", "running", "unblock"),
     [
-        (Queue(name="q", nominal=amounts(gpu=3)), 2, "1 gpu more of what queue q may use at once"),
-        (Queue(name="q", per_user=amounts(gpu=3)), 2, "1 gpu more of what its owner may use at once"),
-        (Queue(name="q", paused=True), 0, "an administrator who lets queue q go on"),
+        (strict("q", nominal=amounts(gpu=3)), 2, "1 gpu more of what queue q may use at once"),
+        (strict("q", per_user=amounts(gpu=3)), 2, "1 gpu more of what its owner may use at once"),
+        (strict("q", paused=True), 0, "an administrator who lets queue q go on"),
     ],
 )
 def test_what_would_unblock_it(queue: Queue, running: int, unblock: str) -> None:

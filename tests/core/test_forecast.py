@@ -20,7 +20,10 @@ HOUR = 3600.0
 
 
 def world(
-    *running: tuple[Waiting, float], gpus: int = 4, nodes: int = 1, queues: Sequence[Queue] = (Queue(name="q"),)
+    *running: tuple[Waiting, float],
+    gpus: int = 4,
+    nodes: int = 1,
+    queues: Sequence[Queue] = (Queue(name="q", policy="fifo", backfill="none"),),
 ) -> Snapshot:
     """Nodes on which these run, each since so long before 0, placed by the scheduler."""
     bare = Snapshot(
@@ -89,7 +92,7 @@ def test_those_that_leave_end_within_their_notice() -> None:
 
 def test_a_preempting_policy_is_played_forward() -> None:
     """A victim leaves after its notice, and waits again behind the claimant."""
-    queue = Queue(name="q", policy="priority")
+    queue = Queue(name="q", policy="priority", backfill="none")
     view = world((of("a", notice=30.0), HOUR), queues=[queue])
     found = forecast(view, [of("c", priority=100, max_runtime=HOUR), of("d", at=-1.0)], 0.0, ["c", "d"])
     assert (found["c"].earliest, found["c"].latest) == (30.0, 30.0)
