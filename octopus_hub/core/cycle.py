@@ -152,7 +152,7 @@ class Cycle:
         # Within a cycle room only shrinks: what found none once is not tried again, and its figures still hold.
         if known is None:
             known = self._failed[tried] = refuse(self.trial, gang) if self.explaining else _NO_REASON
-        return self._blocked(entry, walk, excluded, known)
+        return self._blocked(entry, walk, excluded, self._set_aside(gang) or known)
 
     def _refused(self, entry: Entry, walk: Walk, reason: Reason) -> bool:
         """Go on after a refusal by the quotas."""
@@ -225,6 +225,12 @@ class Cycle:
         told = reserved_reason(self.snapshot.windows, gang, self.now, could) if self.explaining else None
         self._reasons[gang.uid] = told or _NO_REASON
         return True
+
+    def _set_aside(self, gang: Waiting) -> Reason | None:
+        """Return why, if there is room but all of it on nodes that are set aside for others."""
+        if not self.explaining or not self._closed(gang) or find(self.trial, gang) is None:
+            return None
+        return reserved_reason(self.snapshot.windows, gang, self.now, could_start=False)
 
     def _excluded(self, gang: Waiting) -> frozenset[int]:
         """Return the nodes that a gang must keep off: after failed binds, and those set aside for others."""
