@@ -50,7 +50,7 @@ def told(found: WhatIf, queue: str) -> list[Fact]:
         why = f": {RULES[going.rule]}" if going.rule in RULES else ""
         facts.append(Fact(kind="room", message=f"{going.name} makes room for it{why}"))
     if found.unblock:
-        facts.append(Fact(kind="unblock", message=f"it would start with {'; or '.join(found.unblock)}"))
+        facts.append(Fact(kind="unblock", message=f"what would unblock it: {'; or '.join(found.unblock)}"))
     facts += [Fact(kind="smaller", message=each.message) for each in found.smaller]
     if found.estimate is not None:
         when, basis = words(found.estimate), found.estimate.basis
@@ -63,8 +63,9 @@ def waiting(taskset: TaskSet, now: float, found: WhatIf | None, withheld: str = 
     """Return why one waits; ``withheld`` is why the scheduler is not shown it (then ``found`` is None)."""
     status = taskset.status
     since = status.queued_at or taskset.metadata.created_at
-    what = "held" if status.phase is Phase.HELD or taskset.spec.hold else f"waits in queue {taskset.spec.queue}"
-    facts = [Fact(kind="state", message=f"{what} since {span(max(0.0, now - since))}")]
+    held = status.phase is Phase.HELD or taskset.spec.hold
+    what = "held" if held else f"has waited in queue {taskset.spec.queue}"
+    facts = [Fact(kind="state", message=f"{what} for {span(max(0.0, now - since))}")]
     facts += _preempted(taskset, now)
     if status.message and status.reason in ("StartFailed", "BindTimeout"):
         facts.append(Fact(kind="tried", message=f"its last try failed: {status.message}"))
@@ -123,16 +124,14 @@ def threats(running: Running, queue: Queue | None, snapshot: Snapshot, now: floa
     at = evictable_from(running, queue)
     if at == inf:
         return [f"nothing can preempt it: queue {queue.name} allows none (preemption.perDay)"]
-    who = list(_claimants(queue, snapshot))
-    spared = f"nothing can preempt it for {span(at - now)} more: it is left alone at first" if at > now else ""
-    if not who and not snapshot.windows:
+    who, windows = list(_claimants(queue, snapshot)), list(_windows(running, snapshot, now))
+    if not who and not windows:
         return [f"nothing can preempt it: queue {queue.name} has policy {queue.policy} and takes no part in a cohort"]
+    spared = (
+        [f"nothing can preempt it for {span(at - now)} more: it is left alone at first"] if at > now and who else []
+    )
     after = "then could preempt it" if spared else "could preempt it"
-    return [
-        *([spared] if spared else []),
-        *(f"{after}: {each}" for each in who),
-        *_windows(running, snapshot, now),
-    ]
+    return [*spared, *(f"{after}: {each}" for each in who), *windows]
 
 
 def _claimants(queue: Queue, snapshot: Snapshot) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import msgspec
 import pytest
@@ -273,6 +274,26 @@ async def test_a_plan_changes_nothing_and_says_what_is_short(service: Running) -
     never = (await client.post("plan", json=document(roles=[{**big, "replicas": 3}]))).json()
     assert not never["fitsEmpty"] and never["reason"]["code"] == "NeverFits"
     assert list(service.backend.truth.tasksets) == [blocker.metadata.uid]
+
+
+async def test_why_it_waits_as_facts_and_as_numbers_without_others_names() -> None:
+    async with running(engine=True) as service:
+        big = {"name": "worker", "command": ["x"], "replicas": 2, "resources": {"devices": {"virtual": 4}}}
+        await submit(service, "bob-token", name="first", roles=[big])
+        await submit(service, "bob-token", name="second", roles=[big])
+        await submit(service, "alice-token", name="mine", roles=[big])
+        await service.until(lambda: sum(1 for each in service.cache.tasksets.values() if each.status.placement) == 1)
+        client = service.client("alice-token")
+        answer = (await client.get("tasksets/-/mine/why")).json()
+        assert (answer["name"], answer["phase"], answer["outcome"]) == ("mine", "Queued", "waits")
+        assert answer["facts"][0]["kind"] == "state" and answer["reason"]["message"]
+        assert "bob/" not in json.dumps(answer), "names of others are theirs"
+        assert (await client.get("tasksets/bob/second/why")).status_code == 404
+        seen = (await service.client("root-token").get("tasksets/alice/mine/why")).json()
+        assert seen["place"] == answer["place"]
+        runs = next(each for each in service.cache.tasksets.values() if each.status.placement)
+        facts = (await service.client("root-token").get(f"tasksets/bob/{runs.name}/why")).json()["facts"]
+        assert {"state", "admitted", "placed", "preempt"} <= {fact["kind"] for fact in facts}
 
 
 async def test_nodes_and_priorities_and_images() -> None:
