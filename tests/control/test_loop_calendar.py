@@ -29,7 +29,7 @@ class Place:
         self.offset = 0.0
         self.backend = MemoryBackend(
             nodes=[node("a", virtual=4), node("b", virtual=4)],
-            queues=[Queue(name="default"), Queue(name="course")],
+            queues=[Queue(name=name, policy="fifo", backfill="none") for name in ("default", "course")],
             auto=True,
             clock=self.now,
         )
@@ -153,7 +153,7 @@ async def test_a_drain_from_now_on_empties_a_node_and_opening_it_takes_work_agai
     await place.until(lambda: place.nodes(first) == [other], "the other node")  # preempted, and started there
     await place.reaches(first, Phase.RUNNING)
     second = await place.submit("second")
-    await place.waits_for(second, "NoFit")
+    assert (await place.waits_for(second, "Reserved")).startswith(f"{drained} is drained; it can't start there")
     await place.backend.delete_reservation(drain.name)
     await place.reaches(second, Phase.RUNNING)
     assert place.nodes(second) == [drained]
