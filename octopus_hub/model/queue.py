@@ -56,8 +56,8 @@ class Queue(ApiStruct, frozen=True, kw_only=True):
     """
 
     name: str  # what spec.queue names
-    policy: str = "fifo"  # the order in which waiting TaskSets are served
-    backfill: Literal["none", "reserve", "any"] = "none"  # who may overtake one that has to wait for room
+    policy: str = "gittins"  # the order in which waiting TaskSets are served
+    backfill: Literal["none", "reserve", "any"] = "any"  # who may overtake one that has to wait for room
     preemption: QueuePreemption = QueuePreemption()  # which running TaskSets make room, and how often
     weight: int = 1  # its share of what is contended, against other queues of its cohort
     cohort: str = ""  # the cohort that it borrows from and lends to

@@ -140,7 +140,7 @@ def read_queue(document: Any, path: str, policies: Collection[str], problems: Pr
     """Return the queue of a document, or None after adding what is wrong with it."""
     before = len(problems)
     found = QUEUE.read(document, path, problems)
-    policy = found.get("policy", "fifo") if found is not BAD else BAD
+    policy = found.get("policy", Queue(name="").policy) if found is not BAD else BAD
     if policy is not BAD and policy not in policies:
         where = f"{path}.policy" if path else "policy"
         problems.add(where, f"unknown policy {shown(policy)}; {near(policy, policies)}")

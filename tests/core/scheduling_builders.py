@@ -46,7 +46,9 @@ def gang(uid: str, *needs: RoleNeed, queue: str = "q", at: float = 0.0, owner: s
     )
 
 
-def snapshot(*nodes: NodeView, queues: Sequence[Queue] = (Queue(name="q"),), running: Any = ()) -> Snapshot:
+def snapshot(
+    *nodes: NodeView, queues: Sequence[Queue] = (Queue(name="q", policy="fifo", backfill="none"),), running: Any = ()
+) -> Snapshot:
     """``running``: (gang, placement) pairs that are admitted already."""
     return Snapshot(nodes=nodes, usage=held(running), queues={queue.name: queue for queue in queues})
 
@@ -150,6 +152,7 @@ def queue_tables(draw: st.DrawFn, policies: Sequence[str] = ("fifo", "priority")
         name: Queue(
             name=name,
             policy=draw(st.sampled_from(list(policies))),
+            backfill="none",
             nominal=draw(quotas),
             per_user=draw(quotas),
             paused=draw(st.integers(0, 9)) == 0,

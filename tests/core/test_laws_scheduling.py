@@ -174,4 +174,4 @@ def test_law_8_no_starvation_under_fifo(
 
 
 def replace_paused(queue: Queue) -> Queue:
-    return Queue(name=queue.name, policy=queue.policy, nominal=queue.nominal, per_user=queue.per_user)
+    return Queue(name=queue.name, policy=queue.policy, nominal=queue.nominal, per_user=queue.per_user, backfill="none")

@@ -45,13 +45,17 @@ def test_rule_1_the_head_blocks_its_queue_for_nodes() -> None:
 
 
 def test_rule_1_the_head_blocks_its_queue_for_the_queues_quota() -> None:
-    view = snapshot(EIGHT, queues=[Queue(name="q", nominal=amounts(gpu=4))], running=[on_a(2)])
+    view = snapshot(
+        EIGHT, queues=[Queue(name="q", nominal=amounts(gpu=4), policy="fifo", backfill="none")], running=[on_a(2)]
+    )
     plan = schedule(view, [gpus("1", 3, at=1.0), gpus("2", 1, at=2.0)], 0.0)
     assert codes(plan) == {"1": "QueueQuota", "2": "BehindInQueue"}
 
 
 def test_rule_1_a_users_quota_blocks_that_user_only() -> None:
-    view = snapshot(EIGHT, queues=[Queue(name="q", per_user=amounts(gpu=3))], running=[on_a(2)])
+    view = snapshot(
+        EIGHT, queues=[Queue(name="q", per_user=amounts(gpu=3), policy="fifo", backfill="none")], running=[on_a(2)]
+    )
     waiting = [gpus("1", 2, at=1.0), gpus("2", 1, at=2.0), gpus("3", 2, at=3.0, owner="bob")]
     plan = schedule(view, waiting, 0.0)
     assert started(plan) == ["3"]
@@ -70,7 +74,7 @@ SIDESTEPS = [
 
 @pytest.mark.parametrize(("case", "first", "quota", "code"), SIDESTEPS, ids=[case[0] for case in SIDESTEPS])
 def test_rule_2_what_cannot_start_blocks_nobody(case: str, first: Waiting, quota: dict, code: str) -> None:
-    view = snapshot(EIGHT, queues=[Queue(name="q", **quota)])
+    view = snapshot(EIGHT, queues=[Queue(name="q", **quota, policy="fifo", backfill="none")])
     plan = schedule(view, [first, gpus("2", 2, at=2.0)], 0.0)
     assert started(plan) == ["2"]
     assert codes(plan) == {"1": code}
@@ -93,14 +97,20 @@ def test_back_off_ends() -> None:
 
 
 def test_a_paused_queue_starts_nothing_and_says_so() -> None:
-    view = snapshot(EIGHT, queues=[Queue(name="q", paused=True), Queue(name="other")])
+    view = snapshot(
+        EIGHT,
+        queues=[
+            Queue(name="q", paused=True, policy="fifo", backfill="none"),
+            Queue(name="other", policy="fifo", backfill="none"),
+        ],
+    )
     plan = schedule(view, [gpus("1", 1), gpus("2", 1), gpus("3", 1, queue="other")], 0.0)
     assert started(plan) == ["3"]
     assert codes(plan) == {"1": "QueuePaused", "2": "QueuePaused"}
 
 
 def test_rule_3_queues_take_turns_by_how_long_their_heads_wait() -> None:
-    queues = [Queue(name="q"), Queue(name="p", policy="priority")]
+    queues = [Queue(name="q", policy="fifo", backfill="none"), Queue(name="p", policy="priority", backfill="none")]
     waiting = [
         gpus("1", 3, at=1.0),
         gpus("2", 3, at=2.0, queue="p", priority=100),
@@ -113,20 +123,27 @@ def test_rule_3_queues_take_turns_by_how_long_their_heads_wait() -> None:
 
 
 def test_rule_3_the_queue_with_the_lowest_share_by_weight_goes_first() -> None:
-    queues = [Queue(name="q", weight=1), Queue(name="heavy", weight=4)]
+    queues = [
+        Queue(name="q", weight=1, policy="fifo", backfill="none"),
+        Queue(name="heavy", weight=4, policy="fifo", backfill="none"),
+    ]
     view = snapshot(EIGHT, queues=queues, running=[on_a(1), on_a(3, "h", queue="heavy")])
     waiting = [gpus("old", 4, at=1.0), gpus("young", 4, at=2.0, queue="heavy")]
     assert started(schedule(view, waiting, 0.0)) == ["young"], "3 of 8 at weight 4 is less than 1 of 8 at weight 1"
 
 
 def test_rule_3_priority_orders_within_its_queue_only() -> None:
-    queues = [Queue(name="q"), Queue(name="p", policy="priority")]
+    queues = [Queue(name="q", policy="fifo", backfill="none"), Queue(name="p", policy="priority", backfill="none")]
     waiting = [gpus("old", 8, at=1.0), gpus("urgent", 8, at=2.0, queue="p", priority=100)]
     assert started(schedule(snapshot(EIGHT, queues=queues), waiting, 0.0)) == ["old"]
 
 
 def two_queues(*running: tuple) -> Snapshot:
-    return snapshot(EIGHT, queues=[Queue(name="q"), Queue(name="other")], running=running)
+    return snapshot(
+        EIGHT,
+        queues=[Queue(name="q", policy="fifo", backfill="none"), Queue(name="other", policy="fifo", backfill="none")],
+        running=running,
+    )
 
 
 KEPT = [
@@ -153,7 +170,9 @@ def test_rule_4_other_nodes_stay_open_to_younger_gangs() -> None:
 
 
 def test_rule_4_the_reason_names_whom_nodes_are_kept_for() -> None:
-    plan = schedule(two_queues(on_a(4, queue="other")), [gpus("head", 7, at=1.0), gpus("young", 1, at=2.0, queue="other")], 0.0)
+    plan = schedule(
+        two_queues(on_a(4, queue="other")), [gpus("head", 7, at=1.0), gpus("young", 1, at=2.0, queue="other")], 0.0
+    )
     assert codes(plan) == {"head": "NoFit", "young": "NoFit"}
     assert plan.waits["young"].reason.message == (
         "role worker needs 1 x 1 gpu, largest free 0; 4 of 8 gpu in use by 1 TaskSet; "
@@ -186,7 +205,7 @@ def test_the_memo_of_an_unchanged_world_is_the_same_plan() -> None:
 
 
 def test_an_unknown_policy_serves_first_in_first_out() -> None:
-    view = snapshot(EIGHT, queues=[Queue(name="q", policy="lottery")])
+    view = snapshot(EIGHT, queues=[Queue(name="q", policy="lottery", backfill="none")])
     assert started(schedule(view, [gpus("2", 1, at=2.0), gpus("1", 1, at=1.0)], 0.0)) == ["1", "2"]
 
 
@@ -229,7 +248,7 @@ def test_explain_at_submit(case: str, need: object, world: dict, code: str | Non
     nominal = amounts(gpu=world["nominal"]) if "nominal" in world else None
     view = snapshot(
         node("a", cpu=64, memory=256, usable=world.get("usable", True), gpu=world.get("gpu", 8)),
-        queues=[Queue(name="q", nominal=nominal)],
+        queues=[Queue(name="q", nominal=nominal, policy="fifo", backfill="none")],
         running=[on_a(world["busy"])] if "busy" in world else [],
     )
     reason = explain(view, gang("g", need, queue=world.get("queue", "q")))  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from octopus_hub.model.status import Span
 
 NOW = 50_000.0
 RULES = QueuePreemption(min_runtime_seconds=600.0, review_seconds=600.0)
-PLAIN = (Queue(name="q", preemption=RULES),)
+PLAIN = (Queue(name="q", preemption=RULES, policy="fifo", backfill="none"),)
 POLICIES = ("fifo", "priority", "fair", "las", "predicted")
 
 
@@ -61,7 +61,7 @@ def test_it_starts_with_all_that_fits_only_while_nobody_else_waits() -> None:
 
 
 def test_a_quota_bounds_what_it_starts_with_and_grows_to() -> None:
-    queue = Queue(name="q", nominal=Amounts(devices={"gpu": 5}))
+    queue = Queue(name="q", nominal=Amounts(devices={"gpu": 5}), policy="fifo", backfill="none")
     assert sizes(schedule(view(queues=[queue]), [gang("a", worker(2, 8))], NOW)) == {"a": 5}
     plan = schedule(view(run(gang("a", worker(2, 8)), ("n0", 2)), queues=[queue]), [], NOW)
     assert resized(plan) == {"a": 5}
@@ -80,7 +80,7 @@ def test_it_grows_when_nobody_waits_and_not_before_its_review() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_it_gives_back_to_whoever_waits_what_is_beyond_its_minimum(policy: str) -> None:
     """Whatever the policy: what it grew into was nobody's, and nobody is evicted for it."""
-    queue = Queue(name="q", policy=policy, preemption=RULES)
+    queue = Queue(name="q", policy=policy, preemption=RULES, backfill="none")
     elastic = run(gang("a", worker(2, 8)), ("n0", 4), ("n1", 4))
     waiting = gang("b", role("worker", 3, gpu=1), at=1.0, owner="ben")
     plan = schedule(view(elastic, queues=[queue]), [waiting], NOW)
