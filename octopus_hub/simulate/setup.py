@@ -19,6 +19,7 @@ GPU = "gpu"
 BACKFILLS = ("none", "reserve", "any")
 QUEUES = ("one", "cluster")
 SHARES = ("use", "equal")
+STRICT = ("fifo", "priority")  # policies in which nobody passes the head, unless told so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,8 @@ class Setup:
     gpus : int
         Size of the pool, in nodes of ``node_gpus``; not looked at where ``nodes`` are given.
     policy : str
-        Name of a queue policy; ``+reserve`` or ``+any`` after it allows backfill of that kind.
+        Name of a queue policy; ``+none``, ``+reserve`` or ``+any`` after it is the backfill. Without it nobody passes
+        the head under ``fifo`` and ``priority``, and whoever fits under the others.
     preemption : QueuePreemption
         The rules of the queues; the product's defaults unless told otherwise.
     queues : str
@@ -91,7 +93,8 @@ class Setup:
         policy, _, backfill = self.policy.partition("+")
         if policy not in POLICIES:
             raise InvalidSpec(f"there is no policy {policy!r}; {near(policy, list(POLICIES))}")
-        kind = next((kind for kind in BACKFILLS if kind == (backfill or "none")), None)
+        usual = "none" if policy in STRICT else "any"
+        kind = next((kind for kind in BACKFILLS if kind == (backfill or usual)), None)
         if kind is None:
             raise InvalidSpec(f"there is no backfill {backfill!r}; {near(backfill, list(BACKFILLS))}")
         return Queue(name=QUEUE, policy=policy, backfill=kind, preemption=self.preemption)  # type: ignore[arg-type]
