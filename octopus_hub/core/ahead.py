@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from octopus_hub.core.choices import Placed
+from octopus_hub.core.choices import Placed, choices_of, chosen
 from octopus_hub.core.line import Shape
 from octopus_hub.core.memo import Memo
-from octopus_hub.core.placement import Role, find
+from octopus_hub.core.placement import Allowed, Role, find
 from octopus_hub.core.preempt import lift
-from octopus_hub.core.snapshot import Waiting
+from octopus_hub.core.snapshot import Waiting, gang_total
 
 TIMED_HEADS = 16  # of so many heads per cycle the earliest start is looked for
 LIFTS = 2_000  # ends of running gangs that are looked at for each
@@ -47,15 +47,15 @@ class Ahead:
                 self._keep(found)
                 return None
         tried = (shape.roles, excluded)
-        if tried in self._unkept:
+        if tried in self._unkept and not shape.choices:
             return None
-        empty = self.memo.empty
-        kept = find(empty, gang, excluded) or (find(empty, gang) if excluded else None)
+        empty, allowed = self.memo.empty, self._ever_allowed(gang)
+        kept = find(empty, gang, excluded, allowed) or (find(empty, gang, allowed=allowed) if excluded else None)
         if kept is None:
             self._unkept.add(tried)
             return None
-        if not excluded and self.trial.fits(gang, kept):  # packing found no way, but this one is free
-            return kept
+        if not excluded and self.trial.fits(gang, kept) and self._allowed(gang)(_total(gang, kept)):
+            return kept  # packing found no way, but this one is free
         self._keep(Reservation(gang, kept, None))
         return None
 
@@ -78,9 +78,11 @@ class Ahead:
                 lift(self.trial, self.memo.running[uid])
                 if at + 1 < len(ends) and ends[at + 1][0] == end:
                     continue
-                if any(self.trial.slots(role.need, role.selector, excluded).total < role.tasks for role in shape.roles):
+                if not shape.choices and any(
+                    self.trial.slots(role.need, role.selector, excluded).total < role.tasks for role in shape.roles
+                ):
                     continue
-                placement = find(self.trial, gang, excluded)
+                placement = find(self.trial, gang, excluded, self._allowed(gang))
                 if placement is not None:
                     return Reservation(gang, placement, end)
         finally:
@@ -98,10 +100,21 @@ class Ahead:
         mark = self.trial.mark()
         for each in harmless:
             self.trial.spare(each.gang, each.placement)
-        placement = find(self.trial, gang, excluded)
+        placement = find(self.trial, gang, excluded, self._allowed(gang))
         self.trial.rollback(mark)
         return placement
+
+    def _allowed(self, gang: Waiting) -> Allowed:
+        """Return what says whether quotas let a gang run in one of its ways, as the trial is when it is asked."""
+        return lambda total: self.memo.quotas.check(gang, total) is None
+
+    def _ever_allowed(self, gang: Waiting) -> Allowed:
+        return lambda total: self.memo.quotas.check_empty(gang, total) is None
 
     def start_of(self, uid: str) -> float | None:
         """Return the reserved start of a gang, None if it has none."""
         return next((each.start for each in self.kept if each.gang.uid == uid), None)
+
+
+def _total(gang: Waiting, placement: Placed) -> dict[str, int]:
+    return gang_total(chosen(gang.needs, choices_of(placement)))

@@ -134,7 +134,7 @@ class Cycle:
             return self._refused(entry, walk, refused)
         excluded = self._excluded(gang)
         tried = (shape.roles, excluded)
-        known = self._failed.get(tried)
+        known = None if shape.choices else self._failed.get(tried)  # with choices it depends on quotas as well
         if known is None:
             placement = self._place(gang, shape, excluded, checked=True)
             if placement is not None:
@@ -275,6 +275,9 @@ class Cycle:
 
     def _fits_bare(self, gang: Waiting, shape: Shape) -> bool:
         """Say whether the gang fits the usable nodes when nothing runs there."""
+        if shape.choices:  # in some way that its quotas would ever permit
+            allowed = lambda total: self.quotas.check_empty(gang, total) is None  # noqa: E731
+            return find(self.memo.bare, gang, _NOBODY, allowed) is not None
         table = self.memo.fits_bare
         found = table.get(shape.roles)
         if found is None:
@@ -284,6 +287,9 @@ class Cycle:
     def _never_reason(self, gang: Waiting, shape: Shape) -> Reason:
         if not self.explaining:
             return _NO_REASON
+        refused = self.quotas.check_empty(gang, shape.total) if shape.choices else None
+        if refused is not None:
+            return refused
         reason = self._never.get(shape.roles)
         if reason is None:
             reason = self._never[shape.roles] = never_fits(self.snapshot, self.memo.bare, gang)
