@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.facts import report
+from octopus_hub.model.queue import QueuePreemption
 from octopus_hub.simulate import generate, parts, sources
 from octopus_hub.simulate.compare import Result, compare
 from octopus_hub.simulate.jobs import Trace
@@ -49,6 +50,7 @@ class Block:
 def philly_blocks(trace: Trace) -> list[Block]:
     """Return what is run on the trace."""
     whole = [Setup(gpus=gpus, policy=policy) for gpus, policy in product(SIZES, (*CALM, *PREEMPTIVE))]
+    whole.append(Setup(gpus=SIZES[0], policy=BEST, preemption=QueuePreemption(within=False)))
     shares = [Setup(gpus=SIZES[0], policy=policy, checkpointing=share) for share, policy in product(SHARES, PREEMPTIVE)]
     halves = [Setup(gpus=gpus, policy=policy) for gpus, policy in product(SIZES, PREEMPTIVE)]
     tasks = [Setup(gpus=SIZES[0], policy=policy, task_gpus=8) for policy in PREEMPTIVE]
@@ -77,6 +79,7 @@ def row(load: str, result: Result) -> dict[str, Any]:
         "load": load,
         "gpus": figures.gpus,
         "policy": figures.policy,
+        "preempts": "" if result.setup.preemption.within else "no",
         "checkpoint": f"{result.setup.checkpointing:.0%}",
         "jobs": figures.jobs,
         "stuck": figures.stuck,
