@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 from octopus_hub.core.calendar import overdue
 from octopus_hub.core.choices import Placed, choices_of, chosen
+from octopus_hub.core.fence import ask
+from octopus_hub.core.fence import level as is_level
+from octopus_hub.core.fence import truth as is_truth
 from octopus_hub.core.herd import Herd
 from octopus_hub.core.line import Entry, Shape
 from octopus_hub.core.memo import Memo
 from octopus_hub.core.plan import Eviction, Resize
-from octopus_hub.core.policies import POLICIES
-from octopus_hub.core.policies.fifo import POLICY as FIFO
+from octopus_hub.core.policies import Moment
 from octopus_hub.core.policies.policy import REVIEW_PART
 from octopus_hub.core.policies.service import width
 from octopus_hub.core.preempt import Candidate, Claim, lift, make_room
@@ -25,6 +27,7 @@ from octopus_hub.core.snapshot import Running, Waiting, gang_total
 from octopus_hub.model.queue import Queue
 
 SHRINKS_TRIED = 8
+_NEVER: int | None = 1 << 62  # a level that nobody stands above
 Place = Callable[[Waiting, Shape], Placed | None]  # where a gang can start as the trial is now, within its quotas
 
 
@@ -205,8 +208,8 @@ class Claims:
         moment = self.memo.moment(queue)
         if policy.reviews and self.memo.now > moment.tick + REVIEW_PART * queue.preemption.review_seconds:
             return []
-        herd.review(policy, moment)
-        level = policy.claim(entry.gang, moment)
+        self.memo.review(queue)
+        level = ask(self.memo, moment, entry.gang, policy.claim, is_level, _NEVER)
         if level is None:
             self.later = True
             return []
@@ -217,9 +220,15 @@ class Claims:
             assert member.standing is not None
             if member.standing <= level:
                 break
-            if policy.spares is None or not policy.spares(entry.gang, member.running, moment):
+            if not self._spared(entry.gang, member.running, moment):
                 found.append(Candidate(member, policy.rule))
         return found
+
+    def _spared(self, gang: Waiting, running: Running, moment: Moment) -> bool:
+        spares = self.memo.lines[gang.queue].policy.spares
+        if spares is None:
+            return False
+        return ask(self.memo, moment, gang, lambda gang, moment: spares(gang, running, moment), is_truth, True)
 
     def _borrowers(self, entry: Entry) -> list[Candidate]:
         """Return those of other queues that run on what belongs to this one, the queue with the largest share first."""
@@ -264,11 +273,8 @@ class Claims:
         return found
 
     def _reviewed(self, name: str) -> Herd | None:
-        herd, queue = self.memo.herds.get(name), self.memo.snapshot.queues.get(name)
-        if herd is None or queue is None:
-            return None
-        herd.review(POLICIES.get(queue.policy, FIFO), self.memo.moment(queue))
-        return herd
+        queue = self.memo.snapshot.queues.get(name)
+        return self.memo.review(queue) if queue is not None else None
 
 
 def _borrowing(claims: Claims, queue: str) -> Callable[[], bool]:

@@ -12,6 +12,7 @@ from octopus_hub.core import calendar, elastic
 from octopus_hub.core.ahead import Ahead
 from octopus_hub.core.choices import Placed
 from octopus_hub.core.claims import Claims
+from octopus_hub.core.fence import ask, truth
 from octopus_hub.core.line import Entry, Line, Shape, Walk, in_order
 from octopus_hub.core.memo import Memo
 from octopus_hub.core.placement import Role, avoided, find
@@ -181,7 +182,9 @@ class Cycle:
         assert queue is not None
         self._reasons[gang.uid] = reason
         self._blocked_for_room = True
-        patient = policy.patient is None or policy.patient(gang, self.memo.moment(queue))
+        patient = True
+        if policy.patient is not None:
+            patient = ask(self.memo, self.memo.moment(queue), gang, policy.patient, truth, True)
         if (queue.backfill != "any" or not patient) and queue.name not in self._reserved:
             self._reserved.add(queue.name)
             kept = self._ahead.reserve(gang, entry.shape, excluded, timed=queue.backfill != "none")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from octopus_hub.core.policies import Moment, Policy
+from octopus_hub.core.policies.policy import Standing
 from octopus_hub.core.policies.service import width
 from octopus_hub.core.snapshot import Running
 from octopus_hub.model.queue import Queue
@@ -41,6 +42,7 @@ class Herd:
     members: dict[str, Member] = field(default_factory=dict)
     ranked: list[Member] = field(default_factory=list)
     widths: dict[int, float] = field(default_factory=dict)  # by standing
+    faults: dict[str, str] = field(default_factory=dict)  # of the queue's policy, by the uid of whom it was asked for
     _tick: float | None = None
     _fresh: list[Member] = field(default_factory=list)
 
@@ -53,6 +55,7 @@ class Herd:
     def drop(self, uid: str) -> None:
         """Note that a gang is gone."""
         member = self.members.pop(uid)
+        self.faults.pop(uid, None)
         self._unrank(member)
         member.until = inf  # should it still be among the fresh ones
 
@@ -60,6 +63,7 @@ class Herd:
         """Rank anew: the queue was changed."""
         self.ranked.clear()
         self.widths.clear()
+        self.faults.clear()
         self._tick = None
         self._fresh.clear()
         for running in [member.running for member in self.members.values()]:
@@ -94,11 +98,32 @@ class Herd:
         if member.evictable_from > moment.tick:
             member.until = member.evictable_from
             return
-        standing, member.until = policy.standing(member.running, moment) if policy.standing else (0, inf)
+        found = self._standing(member.running, policy, moment)
+        if found is None:
+            member.until = moment.tick
+            return
+        standing, member.until = found
         member.standing = standing
         member.key = (-standing, *_order(member.running))
         insort(self.ranked, member, key=_key)
         self.widths[standing] = self.widths.get(standing, 0.0) + member.width
+
+    def _standing(self, running: Running, policy: Policy, moment: Moment) -> Standing | None:
+        """Ask the policy; None if it raises or answers with something else: nobody goes for that."""
+        if policy.standing is None:
+            return 0, inf
+        name = running.gang.name
+        try:
+            standing, until = found = policy.standing(running, moment)
+            if isinstance(standing, int) and isinstance(until, (int, float)) and until == until:
+                if self.faults:
+                    self.faults.pop(running.gang.uid, None)
+                return found
+            fault = f"policy {moment.queue.policy} gave {found!r} for {name}, not a standing"
+        except Exception as error:
+            fault = f"policy {moment.queue.policy} failed for {name}: {type(error).__name__}: {error}"
+        self.faults[running.gang.uid] = fault
+        return None
 
     def _unrank(self, member: Member) -> None:
         if member.key is None or member.standing is None:

@@ -20,6 +20,21 @@ from octopus_hub.core.reason import Reason
 from octopus_hub.core.snapshot import Waiting
 from octopus_hub.model.queue import Queue
 
+_KINDS: dict[type, type] = {int: float, float: float, bool: float, str: str}  # what can be compared
+
+
+class _Last:
+    """Stands behind everything that it is compared with, but for itself."""
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    def __gt__(self, other: object) -> bool:
+        return other is not self
+
+
+LAST = _Last()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
@@ -55,8 +70,8 @@ class Line:
 
     Attributes
     ----------
-    faults : str
-        What was wrong with the answers of the queue's policy when ranks were taken last.
+    failed : dict
+        Lanes whose first gang found no room, and how much there was then.
     """
 
     queue: Queue | None
@@ -64,9 +79,10 @@ class Line:
     by_owner: bool = False
     policy: Policy = FIFO
     lanes: dict[Hashable, list[Entry]] = field(default_factory=dict)
-    fault: str = ""
     failed: dict[Hashable, tuple[int, str]] = field(default_factory=dict)  # lane -> (room, its first gang)
     _where: dict[str, tuple[Hashable, Rank]] = field(default_factory=dict)
+    _faults: dict[str, str] = field(default_factory=dict)  # by the uid of the gang that was asked for
+    _kinds: tuple[type, ...] = ()  # of what ranks consist of
 
     @staticmethod
     def of(queue: Queue | None) -> Line:
@@ -79,6 +95,11 @@ class Line:
 
     def __len__(self) -> int:
         return len(self._where)
+
+    @property
+    def fault(self) -> str:
+        """What was wrong with the answers of the queue's policy when ranks were taken last; empty if nothing."""
+        return self._faults[min(self._faults)] if self._faults else ""
 
     def put(self, gang: Waiting, shape: Shape, moment: Moment) -> None:
         """Let a gang join."""
@@ -97,6 +118,7 @@ class Line:
     def drop(self, uid: str) -> None:
         """Let a gang leave."""
         lane, rank = self._where.pop(uid)
+        self._faults.pop(uid, None)
         entries = self.lanes[lane]
         at = bisect_left(entries, rank, key=_rank_of)
         while entries[at].gang.uid != uid:  # equal ranks of a policy that is not total
@@ -132,16 +154,37 @@ class Line:
         return (shape, gang.max_runtime)
 
     def _rank(self, gang: Waiting, moment: Moment) -> Rank:
-        """Ask the policy; one that raises or answers with something else is fenced: the order of before is kept."""
+        """Ask the policy; one that raises or answers with something else is fenced: the order of before is kept.
+
+        Who had no place before goes behind all others, first in, first out.
+        """
         try:
             rank = self.policy.rank(gang, moment)
-            if isinstance(rank, tuple) and rank == rank and not rank < rank:
+            if self._comparable(rank):
+                if self._faults:
+                    self._faults.pop(gang.uid, None)
                 return rank
-            self.fault = f"policy {moment.queue.policy} gave {rank!r} for {gang.name}, not a rank"
+            fault = f"policy {moment.queue.policy} gave {rank!r} for {gang.name}, not a rank"
         except Exception as error:
-            self.fault = f"policy {moment.queue.policy} failed for {gang.name}: {type(error).__name__}: {error}"
+            fault = f"policy {moment.queue.policy} failed for {gang.name}: {type(error).__name__}: {error}"
+        self._faults[gang.uid] = fault
         known = self._where.get(gang.uid)
-        return known[1] if known is not None else (gang.queued_at, gang.uid)
+        return known[1] if known is not None else (LAST, gang.queued_at, gang.uid)
+
+    def _comparable(self, rank: object) -> bool:
+        """Say whether it is a tuple of numbers and texts that can stand beside the other ranks of the line."""
+        if type(rank) is not tuple:
+            return False
+        kinds = tuple(map(type, rank))
+        if kinds != self._kinds:
+            if not all(kind in _KINDS for kind in kinds):
+                return False
+            if self._kinds and not all(
+                _KINDS[one] == _KINDS[other] for one, other in zip(kinds, self._kinds, strict=False)
+            ):
+                return False
+            self._kinds = self._kinds or kinds
+        return all(part == part for part in rank)  # no NaN
 
 
 def _rank_of(entry: Entry) -> Rank:

@@ -15,6 +15,7 @@ from octopus_hub.core.placement import Role, roles_of
 from octopus_hub.core.plan import Plan
 from octopus_hub.core.policies import POLICIES, Moment
 from octopus_hub.core.policies.fair import HELD_SECONDS
+from octopus_hub.core.policies.fifo import POLICY as FIFO
 from octopus_hub.core.policies.service import width
 from octopus_hub.core.quota import Quotas
 from octopus_hub.core.slots import Cluster
@@ -44,6 +45,7 @@ class Memo:
     until: float | None = None  # the plan answers unchanged inputs before this time
     broken: bool = False  # a cycle failed half-way
     plan: Plan | None = None
+    faults: dict[str, tuple[str, str]] = field(default_factory=dict)  # queue -> (uid, what its policy did wrong)
     _moments: dict[str, Moment] = field(default_factory=dict)
     _shapes: dict[tuple[tuple[Role, ...], tuple[int | None, ...]], Shape] = field(default_factory=dict)
     _by_needs: dict[int, tuple[object, Shape]] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Memo:
         last, self.plan = self.plan, None
         self.now = now
         self._moments.clear()
+        self.faults.clear()
         before, self.snapshot = self.snapshot, snapshot
         delta = snapshot.delta
         known = delta if delta is not None and before.delta is not None and delta.before is before.delta.after else None
@@ -99,6 +102,8 @@ class Memo:
         for line in self.lines.values():
             moment = self.moment(line.queue)
             if line.tick != moment.tick or line.policy.by_use or self.elastic:  # with time those may give room back
+                line.failed.clear()
+            if last is not None and last.faults:  # they are to be told of again
                 line.failed.clear()
             line.review(moment)
 
@@ -155,6 +160,21 @@ class Memo:
             if line.queue is not None and (line.policy.claim or line.policy.timed):
                 times.append(self.moment(line.queue).tick + line.queue.preemption.review_seconds)
         return min(times, default=None)
+
+    def fault(self, queue: str, uid: str, message: str) -> None:
+        """Note that a queue's policy failed when it was asked for a gang; one such is told of."""
+        known = self.faults.get(queue)
+        if known is None or uid < known[0]:
+            self.faults[queue] = (uid, message)
+
+    def review(self, queue: Queue) -> Herd | None:
+        """Return what runs in a queue, in the order in which it would go now; None if nothing does."""
+        herd = self.herds.get(queue.name)
+        if herd is not None:
+            herd.review(POLICIES.get(queue.policy, FIFO), self.moment(queue))
+            for uid, message in herd.faults.items():
+                self.fault(queue.name, uid, message)
+        return herd
 
     def waits(self, uid: str) -> Waiting | None:
         """Return a waiting gang."""

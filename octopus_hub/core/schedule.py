@@ -53,11 +53,7 @@ def schedule(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: A
         admissions=tuple(cycle.admissions),
         evictions=tuple(cycle.evictions),
         resizes=tuple(cycle.resizes),
-        faults=tuple(
-            Fault(name, line.queue.policy, line.fault)
-            for name, line in state.lines.items()
-            if line.fault and line.queue is not None
-        ),
+        faults=_faults(state),
         waits=_Explained(snapshot, state.waiting, now, state),
         wake_at=cycle.wake_at,
         memo=state,
@@ -67,6 +63,13 @@ def schedule(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: A
     state.until = state.valid_until()
     state.broken = False
     return plan
+
+
+def _faults(memo: Memo) -> tuple[Fault, ...]:
+    found = {name: message for name, (_, message) in memo.faults.items()}
+    found.update({name: line.fault for name, line in memo.lines.items() if line.fault})
+    queues = memo.snapshot.queues
+    return tuple(Fault(name, queues[name].policy, found[name]) for name in sorted(found) if name in queues)
 
 
 def explain(snapshot: Snapshot, gang: Waiting) -> Reason | None:

@@ -65,6 +65,7 @@ def same(plan: Plan, other: Plan) -> None:
 @given(worlds(), st.lists(st.sampled_from(CHANGES * 3 + RARE), max_size=10), st.booleans(), st.data())
 def test_memo_law_same_plan_with_and_without_it(world: World, changes: list[str], delta: bool, data: Any) -> None:
     memo: Any = None
+    plan = Plan()
     for number, what in enumerate(["nothing", *changes]):
         if number:
             change(world, plan, what, data.draw, number)

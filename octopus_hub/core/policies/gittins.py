@@ -5,7 +5,7 @@ has (``core.history``). Large gangs get a head start, since they find room the h
 those far ahead of them, looked at once per review, and one that runs for less than ``SOFT_SECONDS`` never to a small
 one: most decisions of the moment are not worth a restart.
 
-No starvation: who has waited for the queue's patience goes first, has nodes kept for it, and may make anybody give way.
+No starvation: as with ``las``, in the same time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import log2
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import attained, life_of, waits_since, width
+from octopus_hub.core.policies.service import FIRST, attained, life_of, patient, waits_since, width
 from octopus_hub.core.snapshot import Running, Waiting
 
 WIDTH_POWER = 1.1  # how much a device weighs against a second
@@ -23,7 +23,6 @@ AHEAD = 4.5  # doublings that a claimant must be ahead of what it evicts
 SMALL = 4  # claimants below so many devices spare ...
 SOFT_SECONDS = 4 * 3600.0  # ... what has run for less
 _STEPS = 16  # per doubling: keys are compared as integers
-_FIRST = -(1 << 30)
 
 
 def key(gang: Waiting, age: float, moment: Moment) -> int:
@@ -37,14 +36,14 @@ def key(gang: Waiting, age: float, moment: Moment) -> int:
 def rank(gang: Waiting, moment: Moment) -> Rank:
     """Return its place among those that wait."""
     if not patient(gang, moment):
-        return (_FIRST, waits_since(gang), gang.uid)
+        return (FIRST, waits_since(gang), gang.uid)
     return (key(gang, gang.served, moment), gang.queued_at, gang.uid)
 
 
 def claim(gang: Waiting, moment: Moment) -> int | None:
     """Return the level of a claimant; one that came after the last review claims at the next (None)."""
     if not patient(gang, moment):
-        return _FIRST
+        return FIRST
     if waits_since(gang) >= moment.tick:
         return None
     return key(gang, gang.served, moment) + round(_STEPS * AHEAD) - 1
@@ -60,11 +59,6 @@ def spares(gang: Waiting, running: Running, moment: Moment) -> bool:
     if not patient(gang, moment):
         return False
     return not running.gang.resumes or (running.since + SOFT_SECONDS > moment.tick and width(gang) < SMALL)
-
-
-def patient(gang: Waiting, moment: Moment) -> bool:
-    """Say whether a gang has not waited for too long yet."""
-    return moment.tick - waits_since(gang) < moment.queue.preemption.patience_seconds
 
 
 POLICY = Policy(

@@ -2,23 +2,39 @@
 
 Service is the device-seconds that a gang has had in all its attempts, in levels that double (2D-LAS with discretised
 queues: Gu et al., "Tiresias", NSDI'19). New gangs start at level 0; within a level the longest waiting goes first. A
-gang makes those give way that have had more, by at least a level.
+gang makes those give way that have had more, by at least a level; those that would lose their work are spared.
+
+No starvation: who has waited for the queue's patience goes first, has nodes kept for it, and may make anybody give way.
+It starts within patience + review + the longer of minimum runtime + review (of what is preemptible) and maximum runtime
+(of what is not), + notice; where others have waited even longer, once more of the last three for each of them.
 """
 
 from __future__ import annotations
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import attained, level_of, loses_work, upper_bound, width
+from octopus_hub.core.policies.service import (
+    FIRST,
+    attained,
+    level_of,
+    loses_work,
+    patient,
+    upper_bound,
+    waits_since,
+    width,
+)
 from octopus_hub.core.snapshot import Running, Waiting
 
 
 def rank(gang: Waiting, moment: Moment) -> Rank:
     """Return its place among those that wait."""
-    return (claim(gang, moment), gang.queued_at, gang.uid)
+    level = claim(gang, moment)
+    return (level, waits_since(gang) if level == FIRST else gang.queued_at, gang.uid)
 
 
 def claim(gang: Waiting, moment: Moment) -> int:
     """Return the level of a claimant."""
+    if not patient(gang, moment):
+        return FIRST
     return level_of(gang.served * width(gang))
 
 
@@ -29,4 +45,13 @@ def standing(running: Running, moment: Moment) -> Standing:
     return level, running.since - running.gang.served + upper_bound(level) / wide - 1.0  # rather early than late
 
 
-POLICY = Policy(rank, claim=claim, standing=standing, rule="service", reviews=True, spares=loses_work)
+POLICY = Policy(
+    rank,
+    timed=True,
+    claim=claim,
+    standing=standing,
+    rule="service",
+    spares=loses_work,
+    patient=patient,
+    reviews=True,
+)

@@ -3,12 +3,14 @@
 A gang's expected rest is its estimate less what it has had; one that outlives its estimate is expected to need as much
 again. Without an estimate it stands where its attained service puts it (``las``), which is the best guess of a heavy
 tail. Rests are compared in device-seconds and in levels that double, so that errors of a factor don't cause evictions.
+
+No starvation: as with ``las``, in the same time.
 """
 
 from __future__ import annotations
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import attained, level_of, loses_work, width
+from octopus_hub.core.policies.service import FIRST, attained, level_of, loses_work, patient, waits_since, width
 from octopus_hub.core.snapshot import Running, Waiting
 
 
@@ -21,11 +23,14 @@ def expected_rest(gang: Waiting, had: float) -> float:
 
 def rank(gang: Waiting, moment: Moment) -> Rank:
     """Return its place among those that wait."""
-    return (claim(gang, moment), gang.queued_at, gang.uid)
+    level = claim(gang, moment)
+    return (level, waits_since(gang) if level == FIRST else gang.queued_at, gang.uid)
 
 
 def claim(gang: Waiting, moment: Moment) -> int:
     """Return the level of a claimant."""
+    if not patient(gang, moment):
+        return FIRST
     return level_of(expected_rest(gang, gang.served) * width(gang))
 
 
@@ -35,4 +40,13 @@ def standing(running: Running, moment: Moment) -> Standing:
     return level, moment.tick
 
 
-POLICY = Policy(rank, claim=claim, standing=standing, rule="service", reviews=True, spares=loses_work)
+POLICY = Policy(
+    rank,
+    timed=True,
+    claim=claim,
+    standing=standing,
+    rule="service",
+    spares=loses_work,
+    patient=patient,
+    reviews=True,
+)

@@ -10,6 +10,7 @@ from octopus_hub.core.snapshot import Running, Waiting
 
 FIRST_LEVEL_SECONDS = 1800.0  # device-seconds that level 0 ends at
 LEVELS = 12
+FIRST = -(1 << 30)  # the level of who has waited for too long: before everybody
 
 
 def width(gang: Waiting) -> float:
@@ -35,6 +36,11 @@ def waits_since(gang: Waiting) -> float:
     return max(gang.queued_at, gang.preempted_at[-1]) if gang.preempted_at else gang.queued_at
 
 
+def patient(gang: Waiting, moment: Moment) -> bool:
+    """Say whether a gang has not waited for longer than its queue's patience yet."""
+    return moment.tick - waits_since(gang) < moment.queue.preemption.patience_seconds
+
+
 def level_of(service: float) -> int:
     """Return the level of so much service: 0 below ``FIRST_LEVEL_SECONDS``, one more at each doubling."""
     if service < FIRST_LEVEL_SECONDS:
@@ -48,5 +54,5 @@ def upper_bound(level: int) -> float:
 
 
 def loses_work(gang: Waiting, running: Running, moment: Moment) -> bool:
-    """Say whether a running gang would start again from nothing: those are left alone by who only had less service."""
-    return not running.gang.resumes
+    """Say whether a running gang would start again from nothing: those are left alone by who is patient."""
+    return not running.gang.resumes and patient(gang, moment)
