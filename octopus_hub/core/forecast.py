@@ -3,8 +3,8 @@
 Pure. The queue is played forward (``future``) twice: once with everything ending as early as is likely, once as late. The
 late end of something with an enforced maximum runtime is its deadline. Without one it is taken from the run times of
 earlier runs (:attr:`Waiting.estimate`), or, where nothing is known, guessed from how long it has run so far: what has
-run for an hour is as likely to need an hour more as not (run times have heavy tails). What begins to run only later and
-of which nothing is known is taken to be like what runs now.
+run for an hour is as likely to need an hour more as not (run times have heavy tails), and of many some end far sooner.
+What begins to run only later and of which nothing is known is taken to be like what runs now, for a while.
 
 TaskSets that are submitted later are not foreseen, so a queue in which they may go first can be slower than the range.
 Too slow for the path of scheduling: ``control.forecasts`` computes it aside, ``explain`` for one gang on demand.
@@ -27,6 +27,7 @@ STEPS = 300  # cycles of scheduling that are looked ahead at most
 LINE = 100  # places of each queue that are played forward at least
 HISTORY = 2.0  # runs are at most so much shorter or longer than earlier ones
 GUESS = 4.0  # and so much than what is guessed from the time they have run
+USUAL_SECONDS = 600.0  # what is expected at most of something that has just begun
 LEAST_SECONDS = 60.0  # from less nothing is guessed
 
 
@@ -150,9 +151,37 @@ def _typical(snapshot: Snapshot, now: float) -> float | None:
     return median(times) if times else None
 
 
+class _Draws:
+    """Where each gang stands among its like: shares that fill 0 to 1 evenly however many there are, the first 1/2.
+
+    Of many gangs some end far sooner than is to be expected of each, and the first of them makes room.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, float] = {}
+
+    def of(self, uid: str) -> float:
+        found = self._known.get(uid)
+        if found is None:
+            found = self._known[uid] = _mirrored(len(self._known) + 1)
+        return found
+
+
+def _mirrored(number: int) -> float:
+    """Return 1/2, 1/4, 3/4, 1/8, 5/8, ...: the number's binary digits behind the point, backwards."""
+    found, digit = 0.0, 0.5
+    while number:
+        found += digit * (number & 1)
+        number >>= 1
+        digit /= 2
+    return found
+
+
 def _early(typical: float | None) -> Rest:
+    draws = _Draws()
+
     def rest(gang: Waiting, had: float, bound: float | None) -> tuple[float | None, Kind]:
-        expected, kind = _expected(gang, had, typical)
+        expected, kind = _drawn(gang, had, typical, draws)
         if expected is None:
             return (None, kind) if bound is None else (min(bound, LEAST_SECONDS), "bound")
         soon = expected / (HISTORY if kind == "history" else GUESS)
@@ -162,10 +191,12 @@ def _early(typical: float | None) -> Rest:
 
 
 def _late(typical: float | None) -> Rest:
+    draws = _Draws()
+
     def rest(gang: Waiting, had: float, bound: float | None) -> tuple[float | None, Kind]:
         if bound is not None:
             return bound, "bound"
-        expected, kind = _expected(gang, had, typical)
+        expected, kind = _drawn(gang, had, typical, draws)
         if expected is None:
             return None, kind
         if kind == "history":
@@ -175,8 +206,21 @@ def _late(typical: float | None) -> Rest:
     return rest
 
 
+def _drawn(gang: Waiting, had: float, typical: float | None, draws: _Draws) -> tuple[float | None, Kind]:
+    """Return how long a gang goes on at its share of what is to be expected, whose median that is."""
+    expected, kind = _expected(gang, had, typical)
+    if expected is None:
+        return None, kind
+    share = draws.of(gang.uid)
+    if kind == "history":
+        return expected * (0.5 + share), kind
+    return expected * share / (1 - share), kind  # P(more than x) = had / (had + x)
+
+
 def _expected(gang: Waiting, had: float, typical: float | None) -> tuple[float | None, Kind]:
     if gang.estimate is not None and had < gang.estimate:
         return gang.estimate - had, "history"
-    guess = had if had >= LEAST_SECONDS else typical
-    return (guess, "guess") if guess is not None and guess >= LEAST_SECONDS else (None, "guess")
+    if had >= USUAL_SECONDS:
+        return had, "guess"
+    known = max(had, typical or 0.0)
+    return (min(known, USUAL_SECONDS) if known >= LEAST_SECONDS else None), "guess"
