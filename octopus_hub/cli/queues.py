@@ -26,6 +26,7 @@ WIDE = (
     *("BUDGET", "WAITING", "RUNNING", "PREEMPTED TODAY"),
 )
 COHORTS = ("NAME", "PARENT", "WEIGHT", "NOMINAL", "USED", "QUEUES", "COHORTS")
+_USUAL = Queue(name="")  # answers leave out what is as usual
 LAST = 10**18  # a share from here on: a weight of 0
 
 
@@ -166,7 +167,7 @@ def _queue_row(item: dict[str, Any]) -> tuple[str, ...]:
     board = item.get("board") or {}
     return (
         _name(item),
-        str(item.get("policy", "fifo")),
+        str(item.get("policy", _USUAL.policy)),
         _state(item),
         str(board.get("waiting", 0)),
         _amounts(item.get("used"), "nothing"),
@@ -182,8 +183,8 @@ def _wide_row(item: dict[str, Any]) -> tuple[str, ...]:
         _name(item),
         str(item.get("cohort", "")) or "-",
         str(item.get("weight", 1)),
-        str(item.get("policy", "fifo")),
-        str(item.get("backfill", "none")),
+        str(item.get("policy", _USUAL.policy)),
+        str(item.get("backfill", _USUAL.backfill)),
         _state(item),
         _amounts(item.get("nominal"), "borrows" if item.get("cohort") else "unbounded"),
         _amounts(item.get("used"), "nothing"),
