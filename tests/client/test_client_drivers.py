@@ -102,6 +102,19 @@ def test_plan(driver: Driver) -> None:
     never = driver.call("plan", TaskSet("plan", roles=[Role("w", devices={"virtual": 5}, command=["x"])]))
     assert not never.fits_empty
     assert "the largest node has 4" in never.reason["message"]
+    assert (fits.outcome, never.outcome) == ("starts", "never")
+    most = driver.call("plan", TaskSet("plan", roles=[Role("w", replicas=9, devices={"virtual": 1}, command=["x"])]))
+    assert [(each.role, each.tasks) for each in most.smaller] == [("w", 8)], "found by the scheduler, of 2 x 4"
+
+
+def test_why(driver: Driver) -> None:
+    held = TaskSet.parse({**small("why").to_dict(), "spec": {**small("why").to_dict()["spec"], "hold": True}})
+    name = driver.call("submit", held).name
+    answer = driver.call("why", name)
+    assert (answer.name, answer.phase, answer.outcome) == (name, "Held", "")
+    assert [fact.kind for fact in answer.facts] == ["state", "short"]
+    assert answer.facts[1].message == f"it is held; octopus release {name} lets it queue"
+    driver.call("delete", name)
 
 
 def test_blobs(driver: Driver, tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_text_of_a_job(client: Client, stopped_after: list[Job]) -> None:
     assert Job.find("texts", client=client).uid == job.uid
 
 
+def test_why_it_runs_and_how_it_ended(client: Client) -> None:
+    job = submit(TaskSet("why", roles=[Role("worker", command=["sleep", "600"])]), None, client=client)
+    next(view for view in job.watch(60) if view.taskset.status.phase is Phase.RUNNING)
+    text = repr(job.why())
+    assert text.splitlines()[0] == "why" and "worker runs on node-" in text and "preempt it" in text
+    job.stop()
+    assert job.wait(60) is Phase.STOPPED
+    assert job.why().splitlines()[1].startswith("  Stopped")
+
+
 def test_interrupting_wait_leaves_it_running(client: Client, stopped_after: list[Job]) -> None:
     job = submit(small("interrupted", "sleep", "600"), None, client=client)
     stopped_after.append(job)
