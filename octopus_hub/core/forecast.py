@@ -29,6 +29,7 @@ HISTORY = 2.0  # runs are at most so much shorter or longer than earlier ones
 GUESS = 4.0  # and so much than what is guessed from the time they have run
 USUAL_SECONDS = 600.0  # what is expected at most of something that has just begun
 LEAST_SECONDS = 60.0  # from less nothing is guessed
+HORIZON_SECONDS = 14 * 86400.0  # a start later than that is not worth naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,16 @@ def in_front(
 
 
 def _estimate(uid: str, now: float, early: Future, late: Future) -> Estimate:
-    found = [future.started[uid] - now for future in (early, late) if uid in future.started]
+    found = [
+        future.started[uid] - now
+        for future in (early, late)
+        if uid in future.started and future.started[uid] - now < HORIZON_SECONDS
+    ]
+    if not found and uid in early.started:
+        return UNKNOWN if not early.seen[uid]["bound"] else Estimate(None, None, FAR)
     if len(found) == 2:
         return Estimate(min(found), max(found), basis_of(early.seen[uid] | late.seen[uid]))
-    if uid in early.started:
+    if found:
         basis = f"{basis_of(early.seen[uid])}; nothing bounds how long it may take"
         return Estimate(found[0], None, basis if late.over else FAR)
     if early.over:
