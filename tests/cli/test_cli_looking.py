@@ -24,7 +24,7 @@ CONFIG = """nodes:
 queues:
 - {name: default, policy: fifo, backfill: none}
 - {name: small, policy: fifo, backfill: none, nominal: {cpu: "1", devices: {virtual: 2}}}
-- {name: shut, paused: true}
+- {name: shut, policy: fifo, paused: true}
 """
 SLEEP = ("--no-workspace", "--", "sleep", "600")
 
