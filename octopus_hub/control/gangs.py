@@ -54,6 +54,7 @@ def waiting_gang(
         notice=preemption.notice_seconds,
         overhead=taskset.spec.gang.timeout_seconds + GRACE_SECONDS,
         preempted_at=tuple(status.preempted_at),
+        yields_to=status.preempted_for if status.preempted_at else "",
         scaled_at=taskset.metadata.scaled_at,
         estimate=estimate,
         kin=kin(taskset.metadata.owner, taskset.spec),

@@ -56,11 +56,15 @@ class Claims:
 
     # --- those that claimed before
     def pending(self) -> Iterator[tuple[Waiting, list[Running]]]:
-        """Yield the claimants for whom others leave, the longest waiting first."""
+        """Yield the claimants for whom others leave or have left, the longest waiting first, with who still leaves."""
         claims: dict[str, list[Running]] = {}
         for running in self.memo.leaving.values():
             if running.claimed_by:
                 claims.setdefault(running.claimed_by, []).append(running)
+        for uid in self.memo.claimants:
+            claimant = self.memo.waits(uid)
+            if claimant is not None and not all(_since(claimant, each) for each in self.memo.yielding[uid].values()):
+                claims.setdefault(uid, [])
         found = [(gang, claims[uid]) for uid in claims if (gang := self.memo.waits(uid)) is not None]
         yield from sorted(found, key=lambda claim: (claim[0].queued_at, claim[0].uid))
 
@@ -244,6 +248,7 @@ class Claims:
     def _beyond_their_share(self, entry: Entry) -> list[Candidate]:
         """Return those of other queues of the cohort that keep a larger share than this queue has with the gang."""
         gang, total = entry.gang, entry.shape.total
+        borrows = self.quotas.would_borrow(gang.queue, total)
         self.quotas.charge(gang, total, 1)
         mine = self.quotas.share(gang.queue)
         self.quotas.charge(gang, total, -1)
@@ -259,7 +264,9 @@ class Claims:
         for _, name in sorted(shares):
             herd = self._reviewed(name)
             if herd is not None:
-                found += [Candidate(each, "fairness", _keeping(self, each.running, mine)) for each in herd.ranked]
+                found += [
+                    Candidate(each, "fairness", _keeping(self, each.running, mine, borrows)) for each in herd.ranked
+                ]
         return found
 
     def _of_low_queues(self, entry: Entry) -> list[Candidate]:
@@ -277,14 +284,25 @@ class Claims:
         return self.memo.review(queue) if queue is not None else None
 
 
+def _since(claimant: Waiting, victim: Waiting) -> bool:
+    """Say whether a claimant has been preempted itself after the one that made room for it: then it has had its room."""
+    last = victim.preempted_at[-1] if victim.preempted_at else victim.queued_at
+    return bool(claimant.preempted_at) and claimant.preempted_at[-1] >= last
+
+
 def _borrowing(claims: Claims, queue: str) -> Callable[[], bool]:
     return lambda: claims.quotas.borrows(queue)
 
 
-def _keeping(claims: Claims, victim: Running, mine: int) -> Callable[[], bool]:
-    """Return what says whether a queue still has at least ``mine`` as its share when this one is gone."""
+def _keeping(claims: Claims, victim: Running, mine: int, borrows: bool) -> Callable[[], bool]:
+    """Return what says whether a queue still has at least ``mine`` as its share when this one is gone.
+
+    Who would borrow takes nothing from a queue that doesn't: that one would take it back.
+    """
 
     def still() -> bool:
+        if borrows and not claims.quotas.borrows(victim.gang.queue):
+            return False
         mark = claims.trial.mark()
         lift(claims.trial, victim)
         share = claims.quotas.share(victim.gang.queue)

@@ -197,7 +197,7 @@ class Cycle:
         if self._closures is not None or self._claims.later:  # the next of the lane may be let where this one is not
             walk.advance()
             return True
-        room = self._room(walk.line) if patient else None
+        room = self._room(walk.line) if patient and not gang.avoid else None  # a back-off wakes every cycle
         walk.close(reason) if room is None else walk.fail(reason, room)
         return True
 
@@ -309,7 +309,7 @@ class Cycle:
             placement = self._place(gang, shape, self._excluded(gang))
             if placement is not None:
                 self._admit(gang, shape, placement, None)
-            elif self._claims.expect(gang, shape, victims):
+            elif victims and self._claims.expect(gang, shape, victims):
                 self._note_claim(gang, shape)
 
     def _note_claim(self, gang: Waiting, shape: Shape) -> None:

@@ -38,6 +38,8 @@ class Memo:
     lines: dict[str, Line] = field(default_factory=dict)
     herds: dict[str, Herd] = field(default_factory=dict)
     leaving: dict[str, Running] = field(default_factory=dict)
+    yielding: dict[str, dict[str, Waiting]] = field(default_factory=dict)  # claimant -> who waits since it made room
+    claimants: set[str] = field(default_factory=set)  # those of them that wait themselves
     elastic: set[str] = field(default_factory=set)  # uids of running gangs that may have more tasks
     running: Mapping[str, Running] = field(default_factory=dict)
     fits_bare: dict[tuple[Role, ...], bool] = field(default_factory=dict)
@@ -263,6 +265,7 @@ class Memo:
                 self.trial.freed += 1  # it wants the room no more that may have been kept for it
             del self._known[gang.uid]
             self._avoiding.pop(gang.uid, None)
+            self._stop_yielding(gang)
             line = self.lines[gang.queue]
             line.drop(gang.uid)
             if not len(line):
@@ -272,6 +275,19 @@ class Memo:
             self._known[gang.uid] = gang
             if gang.avoid:
                 self._avoiding[gang.uid] = gang
+            if gang.yields_to:
+                self.yielding.setdefault(gang.yields_to, {})[gang.uid] = gang
+        for gang in joined:
+            for uid in (gang.uid, gang.yields_to):
+                if uid in self.yielding and uid in self._known:
+                    self.claimants.add(uid)
+
+    def _stop_yielding(self, gang: Waiting) -> None:
+        self.claimants.discard(gang.uid)
+        others = self.yielding.get(gang.yields_to)
+        if others is not None and others.pop(gang.uid, None) is not None and not others:
+            del self.yielding[gang.yields_to]
+            self.claimants.discard(gang.yields_to)
 
     def _join(self, gang: Waiting, queue: Queue | None) -> None:
         line = self.lines.get(gang.queue)

@@ -96,6 +96,7 @@ class Waiting:
     min_runtime: float | None = None  # seconds an attempt is left alone; None: the queue's
     resumes: bool = True  # goes on where it was after a preemption (it writes checkpoints); else it starts again
     preempted_at: tuple[float, ...] = ()  # of late, oldest first
+    yields_to: str = ""  # uid of the gang that it was preempted for the last time
     scaled_at: float | None = None  # when its owner last wished another size of an elastic role
     estimate: float | None = None  # seconds it may run in all, from the history of its owner and command
     kin: str = ""  # gangs of one kin are expected to run alike

@@ -239,7 +239,7 @@ class _Run:
     def _evict(self, eviction: Eviction) -> None:
         running = self._interruptible(eviction.uid, "evicted")
         life = self._lives[eviction.uid]
-        life.preempt(self.now, self.setup.notice_seconds)
+        life.preempt(self.now, self.setup.notice_seconds, eviction.by)
         self.board.run(Running(running.gang, running.placement, running.since, leaving=True, claimed_by=eviction.by))
         self._at(self.now + self.setup.notice_seconds, _LEAVE, life)
 

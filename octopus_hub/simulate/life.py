@@ -44,6 +44,7 @@ class Life:
     warm: float = 0.0
     speed: float = 1.0
     preempted: tuple[float, ...] = ()
+    yields_to: str = ""
     preemptions: int = 0
     resizes: int = 0
     notice: float = 0.0
@@ -75,8 +76,9 @@ class Life:
         else:
             self.lost += progress * self.job.gpus
 
-    def preempt(self, now: float, notice_seconds: float) -> None:
-        """Interrupt it, to wait again after its notice."""
+    def preempt(self, now: float, notice_seconds: float, by: str) -> None:
+        """Interrupt it for somebody, to wait again after its notice."""
+        self.yields_to = by
         self.interrupt(now)
         self.notice += notice_seconds * self.devices
         self.preemptions += 1
@@ -84,7 +86,7 @@ class Life:
 
     def again(self) -> Waiting:
         """Return it as it waits or runs after an interruption."""
-        self.gang = replace(self.gang, served=self.done, preempted_at=self.preempted)
+        self.gang = replace(self.gang, served=self.done, preempted_at=self.preempted, yields_to=self.yields_to)
         return self.gang
 
     def finished(self, now: float) -> Finished:

@@ -114,7 +114,7 @@ class World:
             if was.resizing:
                 self.running[uid] = Running(gang, was.placement, self.now)
             else:
-                self.waiting[uid] = replace(gang, preempted_at=(*gang.preempted_at, self.now))
+                self.waiting[uid] = replace(gang, preempted_at=(*gang.preempted_at, self.now), yields_to=was.claimed_by)
 
     def end(self, uid: str) -> None:
         self.running.pop(uid, None)
