@@ -99,6 +99,7 @@ class MemoryBackend(QueueCalls):
         self._outputs: dict[tuple[str, str], dict[str, bytes]] = {}
         self._secrets: dict[tuple[str, str], str] = {}
         self._records: list[Record] = []
+        self._recorded: dict[tuple[str, int], int] = {}  # where each (uid, attempt) stands in it
         self._blobs: tempfile.TemporaryDirectory[str] | None = None
         self._next_port = FIRST_PORT
         self._ending: list[Task] = []
@@ -345,11 +346,8 @@ class MemoryBackend(QueueCalls):
     async def put_record(self, record: Record, beside: Beside | None = None) -> Record:
         """Keep a record; its ``path`` is a name only."""
         record = msgspec.structs.replace(record, path=f"memory:{record.namespace}/{record.name}/{record.attempt}")
-        for at, known in enumerate(self._records):
-            if (known.uid, known.attempt) == (record.uid, record.attempt):
-                self._records[at] = record
-                return record
-        self._records.append(record)
+        at = self._recorded.setdefault((record.uid, record.attempt), len(self._records))
+        self._records[at : at + 1] = [record]
         return record
 
     async def list_records(self, namespace: str | None) -> list[Record]:

@@ -76,8 +76,19 @@ def _run(argv: list[str]) -> int:
     elif command:
         raise InvalidSpec(f"`octopus {arguments.verb}` takes no command after --")
     module, _, function = arguments.run.partition(":")
-    run: Command = getattr(importlib.import_module(f"octopus_hub.cli.{module}"), function)
-    return run(arguments)
+    return _command(module, function)(arguments)
+
+
+def _command(module: str, function: str) -> Command:
+    """Import what a verb runs; only ``octopus simulate`` needs more than the client's packages."""
+    try:
+        found: Command = getattr(importlib.import_module(f"octopus_hub.cli.{module}"), function)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("octopus_hub"):
+            raise
+        words = f"{error.name} is not installed; install it with: pip install 'octopus-hub[simulate]'"
+        raise InvalidSpec(words) from None
+    return found
 
 
 def _streams() -> None:

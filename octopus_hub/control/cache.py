@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from octopus_hub.backends.base import Change, Listing
 from octopus_hub.control.calendar import Calendar
-from octopus_hub.control.gangs import running_gang
+from octopus_hub.control.gangs import running_gang, waiting_gang
 from octopus_hub.control.learning import Learning
 from octopus_hub.control.ledger import Ledger, expected
 from octopus_hub.control.usage import Holding, Sums, holding
 from octopus_hub.control.use import Use
-from octopus_hub.core.snapshot import NodeView, Running, Snapshot
+from octopus_hub.core.snapshot import NodeView, Running, Snapshot, Waiting
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import DEFAULT_PRIORITIES, Cohort, PriorityClass, Queue
@@ -171,7 +171,7 @@ class Cache:
         if now is not None and self._use.stale(self._queue_view, now):
             self._use.renew(self.ledger, self._attempts(), self._queue_view, now)
         if now is not None:
-            self._learning.renew(self.ledger, self._running.values(), self._queue_view, now)
+            self._learning.renew(self.ledger, self._running.values(), self._interrupted(), self._queue_view, now)
         return Snapshot(
             self._views,
             self._usage.freeze(),
@@ -191,6 +191,12 @@ class Cache:
             held = self._holding.get(uid)
             if held is not None:
                 yield held, self.tasksets[uid].status.starting_at or running.since
+
+    def _interrupted(self) -> Iterator[Waiting]:
+        """Yield what waits and ran before."""
+        for taskset in self.tasksets.values():
+            if taskset.status.phase.waiting and taskset.status.served_seconds:
+                yield waiting_gang(taskset, self.priorities)
 
     # --- rows
     def _put_taskset(self, taskset: TaskSet) -> bool:

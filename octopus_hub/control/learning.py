@@ -12,7 +12,7 @@ from octopus_hub.control.ledger import Ledger
 from octopus_hub.core.history import Chronicle, History
 from octopus_hub.core.policies import POLICIES
 from octopus_hub.core.policies.service import attained, life_of
-from octopus_hub.core.snapshot import Running
+from octopus_hub.core.snapshot import Running, Waiting
 from octopus_hub.model.queue import Queue
 
 
@@ -23,8 +23,18 @@ class Learning:
         self.history: History | None = None
         self._ticks: tuple[float, ...] = ()
 
-    def renew(self, ledger: Ledger, running: Iterable[Running], queues: Mapping[str, Queue], now: float) -> None:
-        """Make it anew if a review of a queue that learns has begun since the last time."""
+    def renew(
+        self,
+        ledger: Ledger,
+        running: Iterable[Running],
+        interrupted: Iterable[Waiting],
+        queues: Mapping[str, Queue],
+        now: float,
+    ) -> None:
+        """Make it anew if a review of a queue that learns has begun since the last time.
+
+        ``interrupted`` are those that wait and ran before; neither they nor what runs is looked at in between.
+        """
         periods = {queue.preemption.review_seconds for queue in queues.values() if _learns(queue)}
         ticks = tuple(now // period * period for period in sorted(periods) if period > 0)
         if ticks == self._ticks:
@@ -35,7 +45,9 @@ class Learning:
             for life in ledger.lives:
                 chronicle.ended(life)
             at = max(ticks)
-            self.history = chronicle.history([life_of(each.gang, attained(each, at)) for each in running])
+            living = [life_of(each.gang, attained(each, at)) for each in running]
+            living += [life_of(gang, gang.served) for gang in interrupted]
+            self.history = chronicle.history(living)
 
 
 def _learns(queue: Queue) -> bool:

@@ -18,6 +18,7 @@ from octopus_hub.core.history import Life
 from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.record import Record
 from octopus_hub.model.status import Phase
+from octopus_hub.model.task import TaskState
 from octopus_hub.model.taskset import Role, Spec
 
 LEDGER_VERSION = 3  # grows when what is kept changes
@@ -82,12 +83,22 @@ def charge(ledger: Ledger, record: Record) -> Ledger:
         charged=[*ledger.charged, mark][-KEEP_CHARGED:],
     )
     seconds = record.served_seconds + record.finished_at - begun
-    if record.final and record.phase in (Phase.SUCCEEDED, Phase.FAILED):
+    if _by_itself(record):
         life = Life(record.owner, width, kin(record.owner, spec), round(seconds, 1))
         charged = msgspec.structs.replace(charged, lives=[*ledger.lives, life][-KEEP_LIVES:])
     if record.final and record.phase is Phase.SUCCEEDED:
         charged = _learned(charged, spec, record, seconds)
     return charged
+
+
+def _by_itself(record: Record) -> bool:
+    """Say whether it ran to its own end, good or bad: not stopped, not lost with its node, and it did run."""
+    if not record.final or all(end.started_at is None for end in record.tasks):
+        return False
+    if record.phase is Phase.SUCCEEDED:
+        return True
+    own = (end.state == TaskState.FAILED.value and end.failure_class != "transient" for end in record.tasks)
+    return record.phase is Phase.FAILED and any(own)
 
 
 def kin(owner: str, spec: Spec) -> str:

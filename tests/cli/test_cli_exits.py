@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -219,3 +221,14 @@ def test_a_mistake_of_our_own_is_one_sentence_too(account: Shell, tmp_path: Path
         "octopus: this is a mistake in octopus itself (ZeroDivisionError: oops); "
         "OCTOPUS_DEBUG=1 before the command shows where; report that"
     )
+
+
+def test_what_lacks_a_package_says_how_to_get_it() -> None:
+    """``octopus simulate`` runs the scheduler, which needs numpy; a plain client has none and needs none."""
+    code = (
+        "import sys; sys.modules['numpy'] = None; import octopus_hub.cli as cli, octopus_hub.client.sync;"
+        "print(cli.main(['simulate', '--generate', 'jobs=10']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == "octopus: numpy is not installed; install it with: pip install 'octopus-hub[simulate]'\n"
+    assert done.stdout == f"{exits.USAGE}\n"

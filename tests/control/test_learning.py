@@ -45,7 +45,7 @@ def test_what_ended_teaches_the_policy_once_per_review_and_after_a_restart() -> 
 
 def test_nothing_is_learned_for_policies_that_do_not_look() -> None:
     async def main() -> None:
-        world = World()
+        world = World(queues=[queue(policy="fifo")])
         async with Engine(world.backend) as engine:
             await world.backend.create(job("one", role("w", "run 5")))
             await world.ended("one")
