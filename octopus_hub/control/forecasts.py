@@ -23,6 +23,7 @@ SAME_SECONDS = 60.0  # the same where nothing has changed but the time
 SHARE = 20  # a computation takes at most one of so many parts of the time
 BOUND_SECONDS = 2.0  # of a computation; what was not found until then has no estimate
 PLACES = 20  # of each queue
+MOST_GANGS = 2_000  # with more that wait or run, boards have no estimates: `octopus why NAME` tells one at a time
 
 
 class Forecasts:
@@ -42,7 +43,7 @@ class Forecasts:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not waiting:
+        if not waiting or len(waiting) + len(snapshot.running) > MOST_GANGS:
             self.found = {}
             self._next = None
             return

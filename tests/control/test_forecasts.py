@@ -83,6 +83,12 @@ async def test_there_is_a_pause_and_the_latest_state_counts() -> None:
     kept.close()
 
 
+async def test_a_crowd_is_not_played_forward() -> None:
+    kept = Forecasts(lambda: None)
+    kept.consider(busy(), [gang(f"w{at}", float(at)) for at in range(forecasts.MOST_GANGS)], 0.0)
+    assert kept._timer is None and kept._task is None and kept.found == {}
+
+
 async def test_what_fails_there_stays_there() -> None:
     told = asyncio.Event()
     kept = Forecasts(told.set)
