@@ -104,6 +104,35 @@ class Ahead:
         self.trial.rollback(mark)
         return placement
 
+    def holds_quota(self, gang: Waiting, placement: Placed) -> Waiting | None:
+        """Return a reserved gang that quotas would refuse when it begins if this one were started; None if there is none.
+
+        Those of the same queue count, and of others those that take what is their own.
+        """
+        end = None if gang.max_runtime is None else self.memo.now + gang.max_runtime
+        quotas, mark = self.memo.quotas, self.trial.mark()
+        last = None
+        for each in self.kept:
+            if end is not None and each.start is not None and end <= each.start:
+                continue
+            total = _total(each.gang, each.placement)
+            if not self._shares_limits(each.gang, gang, total) or quotas.check(each.gang, total) is not None:
+                continue
+            self.trial.charge(each.gang, total, 1)
+            last = each.gang
+        refused = last is not None and quotas.check(gang, _total(gang, placement)) is not None
+        self.trial.rollback(mark)
+        return last if refused else None
+
+    def _shares_limits(self, reserved: Waiting, gang: Waiting, total: dict[str, int]) -> bool:
+        if reserved.queue == gang.queue:
+            return True
+        quotas = self.memo.quotas
+        one, other = quotas.node(reserved.queue), quotas.node(gang.queue)
+        if one is None or other is None or one.root is not other.root:
+            return False
+        return not quotas.would_borrow(reserved.queue, total)
+
     def _allowed(self, gang: Waiting) -> Allowed:
         """Return what says whether quotas let a gang run in one of its ways, as the trial is when it is asked."""
         return lambda total: self.memo.quotas.check(gang, total) is None

@@ -15,7 +15,7 @@ from octopus_hub.core.claims import Claims
 from octopus_hub.core.fence import ask, truth
 from octopus_hub.core.line import Entry, Line, Shape, Walk, in_order
 from octopus_hub.core.memo import Memo
-from octopus_hub.core.placement import Role, avoided, find
+from octopus_hub.core.placement import Allowed, Role, avoided, find
 from octopus_hub.core.plan import Admission, Eviction, Resize, Waits
 from octopus_hub.core.policies.fair import HELD_SECONDS
 from octopus_hub.core.reason import Reason
@@ -139,10 +139,10 @@ class Cycle:
         if known is None:
             placement = self._place(gang, shape, excluded, checked=True)
             if placement is not None:
-                return self._admit(gang, shape, placement, walk)
+                return self._start(entry, placement, walk)
         placement = self._ahead.beside(gang, shape, excluded) if self._ahead.kept else None
         if placement is not None:
-            return self._admit(gang, shape, placement, walk)
+            return self._start(entry, placement, walk)
         if not self._fits_bare(gang, shape):
             return self._step_aside(entry, walk, self._never_reason(gang, shape))
         if excluded and self._keeps_off(gang, shape):
@@ -154,6 +154,20 @@ class Cycle:
         if known is None:
             known = self._failed[tried] = refuse(self.trial, gang) if self.explaining else _NO_REASON
         return self._blocked(entry, walk, excluded, self._set_aside(gang) or known)
+
+    def _start(self, entry: Entry, placement: Placed, walk: Walk) -> bool:
+        """Admit a gang that has found room, unless a reserved one would miss the quota that it takes."""
+        gang, queue = entry.gang, walk.line.queue
+        assert queue is not None
+        reserved = self._ahead.holds_quota(gang, placement) if self._ahead.kept else None
+        if reserved is None:
+            return self._admit(gang, entry.shape, placement, walk)
+        reason = self._reasons[gang.uid] = behind(reserved, self._reasons.get(reserved.uid, _NO_REASON))
+        if queue.backfill == "none":
+            self._blockers[queue.name] = behind(gang, reason)
+            return False
+        walk.close(reason)
+        return True
 
     def _refused(self, entry: Entry, walk: Walk, reason: Reason) -> bool:
         """Go on after a refusal by the quotas."""
@@ -219,10 +233,11 @@ class Cycle:
         if avoids:
             self._wake(min(avoids))
         closed = self._closed(gang)
-        if find(self.trial, gang, closed) is not None:
+        if avoids and find(self.trial, gang, closed, self._permits(gang)) is not None:
             self._reasons[gang.uid] = back_off(gang, self.now)
             return True
-        could = bool(closed) and find(self.trial, gang, self._closed(gang, self.now)) is not None
+        open_now = self._closed(gang, self.now)
+        could = bool(closed) and find(self.trial, gang, open_now, self._permits(gang)) is not None
         if not could:
             return False
         told = reserved_reason(self.snapshot.windows, gang, self.now, could) if self.explaining else None
@@ -248,10 +263,13 @@ class Cycle:
         index = self.trial.cluster.index
         return frozenset(index[name] for name in self._closures.closed(end, gang.queue, gang.owner) if name in index)
 
+    def _permits(self, gang: Waiting) -> Allowed:
+        return lambda total: self.quotas.check(gang, total) is None
+
     def _place(self, gang: Waiting, shape: Shape, excluded: frozenset[int], *, checked: bool = False) -> Placed | None:
         """Return where a gang can start as the trial is now, within its quotas (``checked``: they were asked)."""
         if shape.choices:
-            return find(self.trial, gang, excluded, lambda total: self.quotas.check(gang, total) is None)
+            return find(self.trial, gang, excluded, self._permits(gang))
         if not checked and self.quotas.check(gang, shape.total) is not None:
             return None
         slots = self.trial.slots
