@@ -50,7 +50,9 @@ class Ahead:
         if tried in self._unkept and not shape.choices:
             return None
         empty, allowed = self.memo.empty, self._ever_allowed(gang)
-        kept = find(empty, gang, excluded, allowed) or (find(empty, gang, allowed=allowed) if excluded else None)
+        kept = find(empty, gang, excluded, allowed, shape.roles) or (
+            find(empty, gang, allowed=allowed) if excluded else None
+        )
         if kept is None:
             self._unkept.add(tried)
             return None
@@ -82,7 +84,7 @@ class Ahead:
                     self.trial.slots(role.need, role.selector, excluded).total < role.tasks for role in shape.roles
                 ):
                     continue
-                placement = find(self.trial, gang, excluded, self._allowed(gang))
+                placement = find(self.trial, gang, excluded, self._allowed(gang), shape.roles)
                 if placement is not None:
                     return Reservation(gang, placement, end)
         finally:
@@ -100,7 +102,7 @@ class Ahead:
         mark = self.trial.mark()
         for each in harmless:
             self.trial.spare(each.gang, each.placement)
-        placement = find(self.trial, gang, excluded, self._allowed(gang))
+        placement = find(self.trial, gang, excluded, self._allowed(gang), shape.roles)
         self.trial.rollback(mark)
         return placement
 

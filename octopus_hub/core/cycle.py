@@ -91,6 +91,9 @@ class Cycle:
                     continue
             if entry.gang.uid in self._served:
                 walk.advance()
+            elif walk.line.stuck == (self.trial.freed, entry.gang.uid) and self._alone(walk.line):
+                self._blocked_for_room = True
+                continue
             elif not self._serve(entry, walk):
                 continue
             following = walk.first()
@@ -109,6 +112,20 @@ class Cycle:
             return None
         independent = queue is not None and queue.backfill == "any" and not queue.paused and not queue.cohort
         return self.trial.freed if independent else None
+
+    def _alone(self, line: Line) -> bool:
+        """Say whether nothing but room decides over a line that nobody passes in."""
+        return (
+            len(self._walks) == 1
+            and not self.explaining
+            and self._closures is None
+            and not self.snapshot.spent
+            and not line.by_owner
+            and line.policy.claim is None
+            and line.queue is not None
+            and line.queue.backfill == "none"
+            and not line.queue.cohort
+        )
 
     def _turn(self, queue: str, entry: Entry) -> _Turn:
         """Return when a queue's head has its turn among those of other queues."""
@@ -165,6 +182,8 @@ class Cycle:
         reason = self._reasons[gang.uid] = behind(reserved, self._reasons.get(reserved.uid, _NO_REASON))
         if queue.backfill == "none":
             self._blockers[queue.name] = behind(gang, reason)
+            if not gang.avoid and not self._claims.waiting_for:
+                walk.line.stuck = (self.trial.freed, gang.uid)
             return False
         walk.close(reason)
         return True
@@ -207,6 +226,8 @@ class Cycle:
                 return self._admit(gang, entry.shape, kept, walk)
         if queue.backfill == "none":
             self._blockers[queue.name] = behind(gang, reason)
+            if not gang.avoid and not self._claims.waiting_for:
+                walk.line.stuck = (self.trial.freed, gang.uid)
             return False
         if self._closures is not None or self._claims.later:  # the next of the lane may be let where this one is not
             walk.advance()
@@ -276,7 +297,7 @@ class Cycle:
         for role in shape.roles:  # each alone has to find room
             if slots(role.need, role.selector, excluded).total < role.tasks:
                 return None
-        return find(self.trial, gang, excluded)
+        return find(self.trial, gang, excluded, None, shape.roles)
 
     def _admit(self, gang: Waiting, shape: Shape, placement: Placed, walk: Walk | None) -> bool:
         if shape.elastic and len(self.memo.waiting) == len(self.admissions) + 1:  # nobody else wants the room

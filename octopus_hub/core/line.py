@@ -79,6 +79,7 @@ class Line:
     by_owner: bool = False
     policy: Policy = FIFO
     lanes: dict[Hashable, list[Entry]] = field(default_factory=dict)
+    stuck: tuple[int, str] | None = None  # the room in which its head found none, and the head: where nobody passes it
     failed: dict[Hashable, tuple[int, str]] = field(default_factory=dict)  # lane -> (room, its first gang)
     _where: dict[str, tuple[Hashable, Rank]] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)  # by the uid of the gang that was asked for

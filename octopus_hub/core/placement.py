@@ -49,13 +49,21 @@ def avoided(trial: Trial, gang: Waiting, now: float) -> frozenset[int]:
 
 
 def find(
-    trial: Trial, gang: Waiting, excluded: frozenset[int] = frozenset(), allowed: Allowed | None = None
+    trial: Trial,
+    gang: Waiting,
+    excluded: frozenset[int] = frozenset(),
+    allowed: Allowed | None = None,
+    roles: Sequence[Role] | None = None,
 ) -> Placed | None:
     """Return a placement without the excluded nodes, or None; the trial is left as it was.
+
+    ``roles`` are those of ``roles_of``, where the caller has them at hand.
 
     ``allowed`` says of the gang's total (``gang_total``) in one of its ways whether quotas permit it. It is asked only
     where roles have choices: whoever asks for a gang that has none has looked at its quota already.
     """
+    if roles is not None and len(roles) == 1 and _plain(roles[0]):
+        return _dense(trial, roles[0], excluded)
     for choices in ways(gang.needs):
         needs = chosen(gang.needs, choices)
         if choices and allowed is not None and not allowed(gang_total(needs)):
@@ -67,6 +75,26 @@ def find(
             }
             return Placed(spans, choices)
     return None
+
+
+def _plain(role: Role) -> bool:
+    """Say whether a role asks for nothing but room."""
+    return not role.levels and role.spread is None and role.near is None and not role.others and role.tasks > 0
+
+
+def _dense(trial: Trial, role: Role, excluded: frozenset[int]) -> Placed | None:
+    """Pack a single plain role: what :class:`Packing` does with it."""
+    slots = trial.slots(role.need, role.selector, excluded)
+    if slots.total < role.tasks:
+        return None
+    at, part = slots.best(role.tasks)
+    if part == role.tasks:
+        return Placed({role.name: (Span(node=trial.cluster.nodes[at].name, first=0, count=part),)}, {})
+    packing = Packing(trial, excluded)
+    mark = trial.mark()
+    packing.put((role,))
+    trial.rollback(mark)
+    return Placed({role.name: _spans(trial.cluster, packing.counts[role.at])}, {})
 
 
 def _find(trial: Trial, every: Sequence[Role], excluded: frozenset[int]) -> dict[int, Counts] | None:
