@@ -380,10 +380,11 @@ class Cycle:
         """While somebody waits whom a later review could help, look again then; and when the calendar changes."""
         for name, line in self.memo.lines.items():
             queue = line.queue
-            if queue is None or queue.paused or not (line.policy.claim or line.policy.timed):
+            if queue is None or queue.paused or not self.memo.claims_with_time(line):
                 continue
             herd = self.memo.herds.get(name)
-            if herd is None or not herd.members or self._all_served(line):
+            others = bool(queue.cohort or self.snapshot.spent) and len(self.memo.running) > 0
+            if not (others or (herd is not None and herd.members)) or self._all_served(line):
                 continue
             self._wake(self.memo.moment(queue).tick + queue.preemption.review_seconds)
         if self.snapshot.windows:

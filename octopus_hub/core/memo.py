@@ -159,7 +159,7 @@ class Memo:
             return self.now
         times = [until for gang in self._avoiding.values() for until in gang.avoid.values() if until > self.now]
         for line in self.lines.values():
-            if line.queue is not None and (line.policy.claim or line.policy.timed):
+            if line.queue is not None and self.claims_with_time(line):
                 times.append(self.moment(line.queue).tick + line.queue.preemption.review_seconds)
         return min(times, default=None)
 
@@ -177,6 +177,11 @@ class Memo:
             for uid, message in herd.faults.items():
                 self.fault(queue.name, uid, message)
         return herd
+
+    def claims_with_time(self, line: Line) -> bool:
+        """Say whether time alone may let gangs of a line claim what runs: theirs by policy or quota, or past a budget."""
+        policy, queue = line.policy, line.queue
+        return bool(policy.claim or policy.timed or (queue is not None and queue.cohort) or self.snapshot.spent)
 
     def waits(self, uid: str) -> Waiting | None:
         """Return a waiting gang."""
