@@ -23,6 +23,7 @@ from octopus_hub.core.refusal import back_off, refuse
 from octopus_hub.core.reserved import reserved_reason
 from octopus_hub.core.shrinking import shrinkable_at
 from octopus_hub.core.snapshot import Waiting
+from octopus_hub.core.waking import reviews
 from octopus_hub.core.words import behind, makes_room, never_fits, paused, unknown
 
 _Turn = tuple[int, tuple[int, ...], float, str, str]
@@ -100,7 +101,8 @@ class Cycle:
             if following is not None:
                 heappush(heads, self._turn(name, following))
         self._grow()
-        self._wake_later()
+        for at in reviews(self.memo, self._served):
+            self._wake(at)
 
     def _room(self, line: Line) -> int | None:
         """Return how much room there is, to leave out what found none in as much; None where all have to be tried.
@@ -195,6 +197,8 @@ class Cycle:
         never = self.quotas.check_empty(gang, entry.shape.total)
         if never is not None:
             return self._step_aside(entry, walk, never)
+        if not self._fits_bare(gang, entry.shape):
+            return self._step_aside(entry, walk, self._never_reason(gang, entry.shape))
         if reason.code in ("UserQuota", "GroupQuota"):
             self._reasons[gang.uid] = reason
             self._user_blockers[gang.queue, gang.owner] = held_up = behind(gang, reason)
@@ -319,7 +323,7 @@ class Cycle:
         """Say whether the gang fits the usable nodes when nothing runs there."""
         if shape.choices:  # in some way that its quotas would ever permit
             allowed = lambda total: self.quotas.check_empty(gang, total) is None  # noqa: E731
-            return find(self.memo.bare, gang, _NOBODY, allowed) is not None
+            return find(self.memo.bare, gang, allowed=allowed) is not None
         table = self.memo.fits_bare
         found = table.get(shape.roles)
         if found is None:
@@ -375,27 +379,6 @@ class Cycle:
     # --- time
     def _wake(self, at: float) -> None:
         self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
-
-    def _wake_later(self) -> None:
-        """While somebody waits whom a later review could help, look again then; and when the calendar changes."""
-        for name, line in self.memo.lines.items():
-            queue = line.queue
-            if queue is None or queue.paused or not self.memo.claims_with_time(line):
-                continue
-            herd = self.memo.herds.get(name)
-            others = bool(queue.cohort or self.snapshot.spent) and len(self.memo.running) > 0
-            if not (others or (herd is not None and herd.members)) or self._all_served(line):
-                continue
-            self._wake(self.memo.moment(queue).tick + queue.preemption.review_seconds)
-        if self.snapshot.windows:
-            change = calendar.wake(self.snapshot.windows, self.now, self.snapshot.running.values())
-            if change is not None:
-                self._wake(change)
-
-    def _all_served(self, line: Line) -> bool:
-        if len(line) > len(self.admissions):
-            return False
-        return all(entry.gang.uid in self._served for entry in line.gangs())
 
     # --- explaining
     def waits(self) -> dict[str, Waits]:
