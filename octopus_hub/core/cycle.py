@@ -146,8 +146,7 @@ class Cycle:
         if queue.paused:
             self._blockers[queue.name] = self._reasons[gang.uid] = paused(queue)
             return False
-        held_up = self._user_blockers.get((gang.queue, gang.owner))
-        if held_up is not None:
+        if (held_up := self._user_blockers.get((gang.queue, gang.owner))) is not None:
             return self._step_aside(entry, walk, held_up)
         refused = None if shape.choices else self.quotas.check(gang, shape.total)
         if refused is not None:
