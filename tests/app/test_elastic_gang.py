@@ -88,7 +88,9 @@ def test_it_grows_gives_back_and_goes_on_where_it_was(product: RunningEngine, tm
     assert "4 of 1..4" in described
 
     submit(product, tmp_path, "claimant", 2, UNTIL, str(tmp_path / "finish"))
-    until(lambda: status(product, "claimant")["status"].get("phase") == "Running", "it gives back what the claimant needs")
+    until(
+        lambda: status(product, "claimant")["status"].get("phase") == "Running", "it gives back what the claimant needs"
+    )
     until(lambda: sizes(tmp_path) == [1, 4, 2], "it goes on with two")
     product.octopus("scale", "stretchy", "worker=1")
     until(lambda: sizes(tmp_path) == [1, 4, 2, 1], "its owner wishes one, at once")

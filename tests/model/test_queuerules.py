@@ -23,7 +23,7 @@ from octopus_hub.model.queuerules import (
     tree_problems,
 )
 
-POLICIES = ("fifo", "priority", "las")
+POLICIES = ("fifo", "priority", "las", "gittins")
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"nominal": {"devices": {"gpu": -1}}}, "nominal.devices.gpu: -1 is not from 0"),

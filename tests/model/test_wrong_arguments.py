@@ -36,7 +36,10 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: worker(devices=["gpu"]), "such as gpu: 1, not a list"),
     (lambda: worker(replicas={"min": 3, "max": 2}), "replicas: min 3 is more than max 2"),
     (lambda: worker(replicas={"min": 2}), "replicas.max: is missing"),
-    (lambda: worker(replicas={"min": "2", "max": 4}), "replicas.min: needs a whole number from 1 to 10000, not the text '2'"),
+    (
+        lambda: worker(replicas={"min": "2", "max": 4}),
+        "replicas.min: needs a whole number from 1 to 10000, not the text '2'",
+    ),
     (lambda: worker(devices=None), "devices: has no value; give one or leave the field out"),
     (lambda: worker(devices={"gpu": "1"}), "devices.gpu: needs a whole number from 0 to 1000, not the text '1'"),
     (lambda: worker(memory=None), "memory: has no value; give one or leave the field out"),

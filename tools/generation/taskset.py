@@ -79,4 +79,6 @@ def undocumented() -> list[str]:
 
 
 def _class(name: str) -> Any:
-    return next(getattr(module, name) for module in (taskset, placing, status, descriptor, amounts) if hasattr(module, name))
+    return next(
+        getattr(module, name) for module in (taskset, placing, status, descriptor, amounts) if hasattr(module, name)
+    )
