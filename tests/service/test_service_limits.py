@@ -221,7 +221,7 @@ async def test_unknown_paths_and_methods_are_problems_too(service: Running) -> N
 
 
 async def test_a_bug_tells_an_id_and_nothing_else(service: Running, caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("/home/owner/secret/path")
 
     service.cache.snapshot = broken  # type: ignore[assignment,method-assign]
