@@ -40,12 +40,8 @@ class Ahead:
 
     def reserve(self, gang: Waiting, shape: Shape, excluded: frozenset[int], *, timed: bool) -> Placed | None:
         """Keep nodes for a blocked gang; returns the places if they turn out to be free, and keeps nothing then."""
-        if timed and self._timed < TIMED_HEADS:
-            self._timed += 1
-            found = self._earliest(gang, shape, excluded)
-            if found is not None:
-                self._keep(found)
-                return None
+        if timed and self.reserve_in_time(gang, shape, excluded):
+            return None
         tried = (shape.roles, excluded)
         if tried in self._unkept and not shape.choices:
             return None
@@ -60,6 +56,16 @@ class Ahead:
             return kept  # packing found no way, but this one is free
         self._keep(Reservation(gang, kept, None))
         return None
+
+    def reserve_in_time(self, gang: Waiting, shape: Shape, excluded: frozenset[int]) -> bool:
+        """Keep the nodes that a gang can have first by the ends of what runs, if there is such a moment."""
+        if self._timed >= TIMED_HEADS:
+            return False
+        self._timed += 1
+        found = self._earliest(gang, shape, excluded)
+        if found is not None:
+            self._keep(found)
+        return found is not None
 
     def _keep(self, reservation: Reservation) -> None:
         self.kept.append(reservation)
@@ -83,6 +89,8 @@ class Ahead:
                 if not shape.choices and any(
                     self.trial.slots(role.need, role.selector, excluded).total < role.tasks for role in shape.roles
                 ):
+                    continue
+                if not shape.choices and self.memo.quotas.check(gang, shape.total) is not None:
                     continue
                 placement = find(self.trial, gang, excluded, self._allowed(gang), shape.roles)
                 if placement is not None:

@@ -209,6 +209,8 @@ class Cycle:
         if queue.backfill == "any":
             walk.close(reason)
             return True
+        if queue.backfill == "reserve":
+            self._ahead.reserve_in_time(gang, entry.shape, self._excluded(gang))
         self._blockers[gang.queue] = behind(gang, reason)
         return False
 
@@ -260,8 +262,7 @@ class Cycle:
         if avoids and find(self.trial, gang, closed, self._permits(gang)) is not None:
             self._reasons[gang.uid] = back_off(gang, self.now)
             return True
-        open_now = self._closed(gang, self.now)
-        could = bool(closed) and find(self.trial, gang, open_now, self._permits(gang)) is not None
+        could = bool(closed) and find(self.trial, gang, self._closed(gang, self.now), self._permits(gang)) is not None
         if not could:
             return False
         told = reserved_reason(self.snapshot.windows, gang, self.now, could) if self.explaining else None
@@ -321,8 +322,10 @@ class Cycle:
     def _fits_bare(self, gang: Waiting, shape: Shape) -> bool:
         """Say whether the gang fits the usable nodes when nothing runs there."""
         if shape.choices:  # in some way that its quotas would ever permit
-            allowed = lambda total: self.quotas.check_empty(gang, total) is None  # noqa: E731
-            return find(self.memo.bare, gang, allowed=allowed) is not None
+            return (
+                find(self.memo.bare, gang, allowed=lambda total: self.quotas.check_empty(gang, total) is None)
+                is not None
+            )
         table = self.memo.fits_bare
         found = table.get(shape.roles)
         if found is None:
