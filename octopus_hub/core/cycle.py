@@ -137,7 +137,6 @@ class Cycle:
         shares = tuple(share for share, _ in self.quotas.shares(queue))
         return (late, shares, entry.gang.queued_at, entry.gang.uid, queue)
 
-    # --- one gang
     def _serve(self, entry: Entry, walk: Walk) -> bool:
         """Serve the next gang of a queue; return whether the queue may go on."""
         gang, shape, queue = entry.gang, entry.shape, walk.line.queue
@@ -378,11 +377,9 @@ class Cycle:
         if review is not None:
             self._wake(review)
 
-    # --- time
     def _wake(self, at: float) -> None:
         self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
 
-    # --- explaining
     def waits(self) -> dict[str, Waits]:
         """Return place and reason of everything that was not admitted."""
         admitted = {admission.uid for admission in self.admissions}
