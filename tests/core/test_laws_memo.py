@@ -61,7 +61,7 @@ def same(plan: Plan, other: Plan) -> None:
     assert plan.faults == other.faults
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(worlds(), st.lists(st.sampled_from(CHANGES * 3 + RARE), max_size=10), st.booleans(), st.data())
 def test_memo_law_same_plan_with_and_without_it(world: World, changes: list[str], delta: bool, data: Any) -> None:
     memo: Any = None

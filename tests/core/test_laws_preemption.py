@@ -25,7 +25,7 @@ from tests.core.laws_builders import World, assert_lawful, gpu_node, job, jobs, 
 from tests.core.quota_builders import Slow
 
 DAY = 86400.0
-property_test = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+property_test = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 PREEMPTING = ("fair", "gittins", "las", "predicted", "priority")
 CHANGES = ["carry", "carry", "carry", "leave", "leave", "tick", "arrive", "end", "fail"]
 
