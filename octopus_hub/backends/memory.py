@@ -16,18 +16,17 @@ from typing import Any
 
 import msgspec
 
-from octopus_hub.backends.base import Beside, Change, Image, Listing
+from octopus_hub.backends.base import Beside, Image
 from octopus_hub.backends.fanout import KEPT
 from octopus_hub.backends.patterns import matcher
-from octopus_hub.backends.queues import QueueCalls, Queues
-from octopus_hub.backends.truth import Truth, check_members
+from octopus_hub.backends.taskrows import check_members
+from octopus_hub.backends.truth import Truth
+from octopus_hub.backends.truthcalls import TruthCalls
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.errors import InvalidSpec, NotFound, TooLarge, Unavailable
 from octopus_hub.model.node import Device, Node
 from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
 from octopus_hub.model.record import Environment, OutputFile, Record
-from octopus_hub.model.reservation import Reservation
-from octopus_hub.model.status import Board, Status
 from octopus_hub.model.task import Address, Task, TaskSpec, TaskState
 from octopus_hub.model.taskset import TaskSet
 
@@ -49,7 +48,7 @@ def node(name: str, *, cpu: int = 8, memory: int = 16 << 30, **devices: int) -> 
     )
 
 
-class MemoryBackend(QueueCalls):
+class MemoryBackend(TruthCalls):
     """The Backend protocol in dictionaries.
 
     Parameters
@@ -130,8 +129,8 @@ class MemoryBackend(QueueCalls):
         """Change or add a queue."""
         self.truth.put_queue(changed)
 
-    def _tree(self) -> Queues:
-        return self.truth.tree
+    def _rows(self) -> Truth:
+        return self.truth
 
     def add_image(self, name: str, content: str = "") -> Image:
         """Add an environment; equal content gives an equal digest."""
@@ -172,35 +171,6 @@ class MemoryBackend(QueueCalls):
         return self._clock()
 
     # --- truth
-    async def listing(self) -> Listing:
-        """Return everything."""
-        return self.truth.listing()
-
-    def watch(self, revision: int) -> AsyncIterator[Change]:
-        """Yield every change after ``revision``."""
-        return self.truth.watch(revision)
-
-    async def create(self, taskset: TaskSet, idempotency_key: str | None = None) -> TaskSet:
-        """Store a new TaskSet."""
-        return self.truth.create(taskset, idempotency_key)
-
-    async def update_status(self, uid: str, status: Status, *, version: int, epoch: int) -> TaskSet:
-        """Replace the status, compare-and-swap."""
-        return self.truth.update_status(uid, status, version=version, epoch=epoch)
-
-    async def update_intent(
-        self,
-        uid: str,
-        *,
-        stop: bool = False,
-        delete: bool = False,
-        hold: bool | None = None,
-        why: str = "",
-        sizes: Mapping[str, int] | None = None,
-    ) -> TaskSet:
-        """Set the user's wishes."""
-        return self.truth.update_intent(uid, stop=stop, delete=delete, hold=hold, why=why, sizes=sizes)
-
     async def delete(self, uid: str) -> None:
         """Remove a TaskSet and what its tasks left."""
         taskset = self.truth.deletable(uid)
@@ -211,18 +181,6 @@ class MemoryBackend(QueueCalls):
                 self.specs.pop(key, None)
                 self._logs.pop(key, None)
                 self._outputs.pop(key, None)
-
-    async def put_board(self, board: Board) -> None:
-        """Keep a queue's board."""
-        self.truth.put_board(board)
-
-    async def put_reservation(self, reservation: Reservation, *, known: Reservation | None = None) -> None:
-        """Store a reservation."""
-        self.truth.reservations.put(reservation, known)
-
-    async def delete_reservation(self, name: str) -> None:
-        """Remove a reservation."""
-        self.truth.reservations.delete(name)
 
     # --- tasks
     async def reserve(
@@ -364,15 +322,6 @@ class MemoryBackend(QueueCalls):
             ):
                 return record
         raise NotFound(f"there is no record of {name}" + (f", attempt {attempt}" if attempt is not None else ""))
-
-    # --- ledger
-    async def get_ledger(self, name: str) -> dict[str, Any]:
-        """Return a ledger."""
-        return self.truth.ledgers.get(name, {})
-
-    async def put_ledger(self, name: str, content: dict[str, Any]) -> None:
-        """Keep a ledger."""
-        self.truth.put_ledger(name, content)
 
     # --- inner
     def _run(self, task: Task) -> None:

@@ -63,48 +63,6 @@ class Live(Generic[Kind]):
             self._emit("put", back)
 
 
-class QueueCalls:
-    """The calls of the Backend protocol about queues and cohorts, for the embedded backends."""
-
-    def _tree(self) -> Queues:
-        raise NotImplementedError
-
-    async def declared(self) -> list[Queue | Cohort]:
-        """Return what the configuration has."""
-        tree = self._tree()
-        return [*tree.queues.declared.values(), *tree.cohorts.declared.values()]
-
-    @property
-    def differing(self) -> list[str]:
-        """Names of queues and cohorts that were changed since the configuration declared them so."""
-        tree = self._tree()
-        return [*tree.queues.differing, *(f"cohort {name}" for name in tree.cohorts.differing)]
-
-    async def put_queue(self, queue: Queue) -> None:
-        """Store a live definition."""
-        self._tree().put(queue)
-
-    async def delete_queue(self, name: str) -> None:
-        """Remove a queue that nothing uses."""
-        self._tree().delete_queue(name)
-
-    async def reset_queue(self, name: str) -> None:
-        """Go back to the declared definition."""
-        self._tree().reset_queue(name)
-
-    async def put_cohort(self, cohort: Cohort) -> None:
-        """Store a live definition."""
-        self._tree().put(cohort)
-
-    async def delete_cohort(self, name: str) -> None:
-        """Remove a cohort without members."""
-        self._tree().delete_cohort(name)
-
-    async def reset_cohort(self, name: str) -> None:
-        """Go back to the declared definition."""
-        self._tree().reset_cohort(name)
-
-
 class Queues:
     """Both kinds and what holds between them."""
 

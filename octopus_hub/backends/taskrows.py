@@ -5,9 +5,10 @@ Values and indexes only; what may be changed is ``truth``'s matter, who uses it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from octopus_hub.model.errors import Unavailable
+from octopus_hub.model.errors import InvalidSpec, Unavailable
 from octopus_hub.model.node import Node
 from octopus_hub.model.task import Task, TaskSpec
 
@@ -100,3 +101,15 @@ def new_row(spec: TaskSpec, devices: dict[str, list[str]], now: float) -> Task:
         created_at=now,
         memory_limit_bytes=spec.amounts.memory_bytes,
     )
+
+
+def check_members(specs: Sequence[TaskSpec]) -> None:
+    """Refuse a batch that names a task twice."""
+    names = {(spec.namespace, spec.name) for spec in specs}
+    if len(names) < len(specs):
+        raise InvalidSpec("the same task is named twice")
+
+
+def milestones(task: Task) -> tuple[Any, ...]:
+    """What is worth a write of its own; measurements change all the time and can be measured again."""
+    return task.state, task.bound_at, task.started_at, task.finished_at, task.exit_code, task.end_reason, task.message

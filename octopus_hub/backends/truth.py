@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -18,8 +19,8 @@ from octopus_hub.backends.fanout import KEPT, Fanout
 from octopus_hub.backends.journal import Addresses, Batch, IdempotencyKey, Journal, Stored
 from octopus_hub.backends.kept import Kept
 from octopus_hub.backends.queues import Queues
-from octopus_hub.backends.taskrows import TaskKey, TaskRows, new_row
-from octopus_hub.model.errors import Conflict, InvalidSpec, NotFound
+from octopus_hub.backends.taskrows import TaskKey, TaskRows, milestones, new_row
+from octopus_hub.model.errors import Conflict, NotFound
 from octopus_hub.model.names import next_name
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import DEFAULT_PRIORITIES, PriorityClass, Queue
@@ -321,7 +322,7 @@ class Truth:
         self.fanout.emit("put", task)
         if self._journal is None:
             return False
-        if key in self._unwritten or _milestones(known) != _milestones(task):
+        if key in self._unwritten or milestones(known) != milestones(task):
             self._unwritten[key] = task
             return True
         return False
@@ -381,7 +382,7 @@ class Truth:
 
     def _expire(self, before: float) -> None:
         """Keys are in order of their making, so only the head has to be looked at."""
-        for key, made in list(_head(self._keys, 100)):
+        for key, made in list(islice(self._keys.items(), 100)):
             if made.at > before:
                 break
             del self._keys[key]
@@ -397,22 +398,3 @@ class Truth:
             self._addresses[uid] = rows
             for address in rows.values():
                 self._ports.update(address.ports.values())
-
-
-def check_members(specs: Sequence[TaskSpec]) -> None:
-    """Refuse a batch that names a task twice."""
-    names = {(spec.namespace, spec.name) for spec in specs}
-    if len(names) < len(specs):
-        raise InvalidSpec("the same task is named twice")
-
-
-def _milestones(task: Task) -> tuple[Any, ...]:
-    """What is worth a write of its own; measurements change all the time and can be measured again."""
-    return task.state, task.bound_at, task.started_at, task.finished_at, task.exit_code, task.end_reason, task.message
-
-
-def _head(rows: Mapping[Any, Any], count: int) -> Iterable[tuple[Any, Any]]:
-    for number, item in enumerate(rows.items()):
-        if number == count:
-            return
-        yield item

@@ -12,11 +12,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from octopus_hub.backends.base import Beside, Change, Image, Listing
+from octopus_hub.backends.base import Beside, Image
 from octopus_hub.backends.local import orphans, statefolder
 from octopus_hub.backends.local.blobs import YOUNG_SECONDS, Blobs
 from octopus_hub.backends.local.config import Config
@@ -28,13 +27,12 @@ from octopus_hub.backends.local.records import Records
 from octopus_hub.backends.local.runner import Prepared, Runner
 from octopus_hub.backends.local.store import Store
 from octopus_hub.backends.local.vault import Vault
-from octopus_hub.backends.queues import QueueCalls, Queues
-from octopus_hub.backends.truth import Truth, check_members
+from octopus_hub.backends.taskrows import check_members
+from octopus_hub.backends.truth import Truth
+from octopus_hub.backends.truthcalls import TruthCalls
 from octopus_hub.model.descriptor import DeviceDescriptor
 from octopus_hub.model.errors import OctopusError, Unavailable
 from octopus_hub.model.record import OutputFile, Record
-from octopus_hub.model.reservation import Reservation
-from octopus_hub.model.status import Board, Status
 from octopus_hub.model.task import Address, Task, TaskSpec
 from octopus_hub.model.taskset import TaskSet
 from octopus_hub.plugins import discovery
@@ -46,7 +44,7 @@ OBSERVE_SECONDS = 5.0  # while tasks hold real devices; twelve times rarer other
 _log = logging.getLogger(__name__)
 
 
-class LocalBackend(QueueCalls):
+class LocalBackend(TruthCalls):
     """See the module's docstring; the methods are those of :class:`octopus_hub.backends.base.Backend`.
 
     Parameters
@@ -159,57 +157,16 @@ class LocalBackend(QueueCalls):
         """Return the clock's time."""
         return self._clock()
 
-    def _tree(self) -> Queues:
-        return self._truth.tree
+    def _rows(self) -> Truth:
+        return self._truth
 
     # --- truth
-    async def listing(self) -> Listing:
-        """Return everything."""
-        return self._truth.listing()
-
-    def watch(self, revision: int) -> AsyncIterator[Change]:
-        """Yield every change after ``revision``."""
-        return self._truth.watch(revision)
-
-    async def create(self, taskset: TaskSet, idempotency_key: str | None = None) -> TaskSet:
-        """Store a new TaskSet."""
-        return self._truth.create(taskset, idempotency_key)
-
-    async def update_status(self, uid: str, status: Status, *, version: int, epoch: int) -> TaskSet:
-        """Replace the status, compare-and-swap."""
-        return self._truth.update_status(uid, status, version=version, epoch=epoch)
-
-    async def update_intent(
-        self,
-        uid: str,
-        *,
-        stop: bool = False,
-        delete: bool = False,
-        hold: bool | None = None,
-        why: str = "",
-        sizes: Mapping[str, int] | None = None,
-    ) -> TaskSet:
-        """Set the user's wishes."""
-        return self._truth.update_intent(uid, stop=stop, delete=delete, hold=hold, why=why, sizes=sizes)
-
     async def delete(self, uid: str) -> None:
         """Remove a TaskSet; its folders first, so that a crash in between leaves something to delete again."""
         taskset = self._truth.deletable(uid)
         if taskset is not None:
             await self._runner.forget(*taskset.key)
             self._truth.delete(uid)
-
-    async def put_board(self, board: Board) -> None:
-        """Keep a queue's board."""
-        self._truth.put_board(board)
-
-    async def put_reservation(self, reservation: Reservation, *, known: Reservation | None = None) -> None:
-        """Store a reservation."""
-        self._truth.reservations.put(reservation, known)
-
-    async def delete_reservation(self, name: str) -> None:
-        """Remove a reservation."""
-        self._truth.reservations.delete(name)
 
     # --- tasks
     async def reserve(
@@ -318,7 +275,7 @@ class LocalBackend(QueueCalls):
         """Remove a secret."""
         self._vault.delete(namespace, name)
 
-    # --- records, ledger
+    # --- records
     async def put_record(self, record: Record, beside: Beside | None = None) -> Record:
         """Store a record with outputs, logs and workspace beside it."""
         return await self._records.put(record, beside)
@@ -330,14 +287,6 @@ class LocalBackend(QueueCalls):
     async def get_record(self, namespace: str, name: str, attempt: int | None = None) -> Record:
         """Return a record by name or uid."""
         return self._records.get(namespace, name, attempt)
-
-    async def get_ledger(self, name: str) -> dict[str, Any]:
-        """Return a ledger."""
-        return self._truth.ledgers.get(name, {})
-
-    async def put_ledger(self, name: str, content: dict[str, Any]) -> None:
-        """Store a ledger."""
-        self._truth.put_ledger(name, content)
 
     # --- what the runner tells
     def _on_change(self, task: Task) -> None:
