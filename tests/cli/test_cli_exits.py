@@ -106,7 +106,7 @@ MISTAKES = {
     "an unknown option": (["submit", "--wrkspace", "."], "did you mean --workspace?"),
     "an option cut short": (["submit", "--work", "."], "has no option --work"),
     "an unknown command": (["sumbit"], "there is no command 'sumbit'; did you mean submit?"),
-    "one argument too many": (["nodes", "extra"], "has no use for 'extra'"),
+    "one argument too many": (["version", "extra"], "has no use for 'extra'"),
     "one argument too few": (["get"], "NAME"),
     "an unknown format": (["list", "-o", "xml"], "there is no 'xml'; there are table, yaml, json, name"),
     "an unknown phase": (["list", "--phase", "Runing"], "there is no phase Runing; phases are"),

@@ -67,10 +67,10 @@ def test_wide_shows_who_borrows_and_who_lends(shell: Shell) -> None:
     header, *rows = shell.octopus("queues", "-o", "wide").lines
     cells = {row.split()[0]: " ".join(row.split()) for row in rows}
     assert header.split()[:7] == ["NAME", "COHORT", "WEIGHT", "POLICY", "BACKFILL", "STATE", "NOMINAL"]
-    assert cells["a"].startswith("a lab 1 fifo none open 2 virtual 3 virtual, 0.1 CPU, 64 MiB 1 virtual nothing")
+    assert cells["a"].startswith("a lab 1 gittins any open 2 virtual 3 virtual, 0.1 CPU, 64 MiB 1 virtual nothing")
     assert cells["a"].endswith(" - 0 1 0")
     assert cells["b"].startswith(
-        "b lab 2 fifo none open 2 virtual nothing nothing 1 virtual 0 % 0.0 h used, 10.0 h left"
+        "b lab 2 gittins any open 2 virtual nothing nothing 1 virtual 0 % 0.0 h used, 10.0 h left"
     )
     assert shell.octopus("cohorts").lines[1].split()[:3] == ["lab", "-", "1"]
     assert shell.octopus("cohorts", "-o", "name").lines == ["lab"]
@@ -86,7 +86,7 @@ def test_create_show_change_by_file_and_delete(shell: Shell, tmp_path: Path) -> 
     assert shell.octopus("queues", "set", "-f", "night.yaml").out == "stored queue night\n"
     assert shell.octopus("queues", "show", "night", "-o", "json").json["policy"] == "fair"
     shell.octopus("queues", "set", "-f", "-", given="name: night\nweight: 4\n")
-    assert shell.octopus("queues", "show", "night").out == "name: night\npolicy: fifo\nweight: 4\n"
+    assert shell.octopus("queues", "show", "night").out == "name: night\npolicy: gittins\nweight: 4\n"
     shell.octopus("cohorts", "create", "site")
     shell.octopus("cohorts", "set", "site", "nominal.devices.virtual=3", "weight=5")
     assert "weight: 5" in shell.octopus("cohorts", "show", "site").out
