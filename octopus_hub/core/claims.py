@@ -6,7 +6,7 @@ own beside what the leaving gangs still hold, on nodes and quotas, so that nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from octopus_hub.core.calendar import overdue
 from octopus_hub.core.choices import Placed, choices_of, chosen
@@ -28,6 +28,7 @@ from octopus_hub.model.queue import Queue
 
 SHRINKS_TRIED = 8
 _NEVER: int | None = 1 << 62  # a level that nobody stands above
+Spares = Callable[[Waiting, Running, Moment], bool]
 Place = Callable[[Waiting, Shape], Placed | None]  # where a gang can start as the trial is now, within its quotas
 
 
@@ -53,6 +54,7 @@ class Claims:
         self._place = place
         self.asked: set[str] = set()  # in this cycle
         self._shrinks_left = SHRINKS_TRIED
+        self._by_itself: dict[Hashable, tuple[tuple[int, int], bool]] = {}  # as of a state of the trial
 
     # --- those that claimed before
     def pending(self) -> Iterator[tuple[Waiting, list[Running]]]:
@@ -111,12 +113,19 @@ class Claims:
     # --- new claims
     def claim(self, entry: Entry, queue: Queue) -> bool:
         """Ask others to make room for a gang; return whether they do."""
+        self.later = False
         gang, shape = entry.gang, entry.shape
         if self._given_back(gang, shape):
             return True
+        level = self._level(gang, queue)
+        if level is None and not queue.cohort and not self.memo.snapshot.spent:
+            return False
         leaving = self._leaving()
-        soon = sum(width(running.gang) for running in leaving) if leaving else 0.0
-        candidates = self._candidates(entry, queue, shape.width - self._free_devices(shape) - soon)
+        soon = sum([width(running.gang) for running in leaving]) if leaving else 0.0
+        short = shape.width - self._free_devices(shape) - soon
+        if short <= 0 and leaving and not self.memo.elastic and self._comes_by_itself(entry, leaving):
+            return False
+        candidates = self._candidates(entry, queue, level, short)
         if not candidates:
             return False
         if self._shrunk(gang, shape, candidates):
@@ -129,6 +138,22 @@ class Claims:
         self.go(Eviction(each.member.running.gang.uid, gang.uid, each.rule) for each in room.victims)
         self._keep(gang, shape, room.placement, [each.member.running for each in room.victims])
         return True
+
+    def _comes_by_itself(self, entry: Entry, leaving: list[Running]) -> bool:
+        """Say whether those that leave make room enough: then nobody else is asked, and it waits like any other."""
+        gang, state = entry.gang, (self.trial.mark(), len(leaving))
+        key = (entry.shape, gang.queue, gang.owner, gang.groups)
+        if not gang.avoid and not self.memo.snapshot.windows:  # what else the answer rests on
+            known = self._by_itself.get(key)
+            if known is not None and known[0] == state:
+                return known[1]
+        mark = self.trial.mark()
+        for running in leaving:
+            lift(self.trial, running)
+        answer = self._place(gang, entry.shape) is not None
+        self.trial.rollback(mark)
+        self._by_itself[key] = (state, answer)
+        return answer
 
     def _given_back(self, gang: Waiting, shape: Shape) -> bool:
         """Let elastic gangs give back what they grew into while it was nobody's, whatever the policies say."""
@@ -188,51 +213,46 @@ class Claims:
         return float(sum(self.trial.slots(((dimension, 1),), ()).total for dimension in kinds))
 
     # --- who may be asked
-    def _candidates(self, entry: Entry, queue: Queue, short: float) -> list[Candidate]:
+    def _candidates(self, entry: Entry, queue: Queue, level: int | None, short: float) -> list[Candidate]:
         """Return who may have to go for a gang, the first to go first; none if all of them would not be enough."""
         found: list[Candidate] = []
         if self.memo.snapshot.spent:
             found += self._of_low_queues(entry)
         if queue.cohort:
             found += self._borrowers(entry)
-        within = self._within(entry, queue, short if not found else 0.0)
-        found += within
+        if level is not None:
+            found += self._within(entry, queue, level, short if not found else 0.0)
         if queue.cohort and queue.policy == "fair":
             found += self._beyond_their_share(entry)
         if sum(each.member.width for each in found) < short:
             return []
         return [each for each in found if each.member.running.gang.uid not in self.asked]
 
-    def _within(self, entry: Entry, queue: Queue, short: float) -> list[Candidate]:
-        """Return those that the queue's own policy puts behind the gang."""
-        policy = self.memo.lines[entry.gang.queue].policy
-        herd = self.memo.herds.get(entry.gang.queue)
-        if policy.claim is None or herd is None or not queue.preemption.within:
-            return []
+    def _level(self, gang: Waiting, queue: Queue) -> int | None:
+        """Return the level above which its queue's policy lets it claim; None if it can't now."""
+        policy = self.memo.lines[gang.queue].policy
+        if policy.claim is None or gang.queue not in self.memo.herds or not queue.preemption.within:
+            return None
         moment = self.memo.moment(queue)
         if policy.reviews and self.memo.now > moment.tick + REVIEW_PART * queue.preemption.review_seconds:
-            return []
+            return None
         self.memo.review(queue)
-        level = ask(self.memo, moment, entry.gang, policy.claim, is_level, _NEVER)
+        level = ask(self.memo, moment, gang, policy.claim, is_level, _NEVER)
         if level is None:
             self.later = True
-            return []
+        return level
+
+    def _within(self, entry: Entry, queue: Queue, level: int, short: float) -> list[Candidate]:
+        """Return those that the queue's own policy puts behind the gang."""
+        gang, herd = entry.gang, self.memo.herds[entry.gang.queue]
         if herd.above(level) < short and not queue.cohort:
             return []
-        found = []
-        for member in herd.ranked:
-            assert member.standing is not None
-            if member.standing <= level:
-                break
-            if not self._spared(entry.gang, member.running, moment):
-                found.append(Candidate(member, policy.rule))
-        return found
-
-    def _spared(self, gang: Waiting, running: Running, moment: Moment) -> bool:
-        spares = self.memo.lines[gang.queue].policy.spares
-        if spares is None:
-            return False
-        return ask(self.memo, moment, gang, lambda gang, moment: spares(gang, running, moment), is_truth, True)
+        members = herd.beyond(level)
+        policy = self.memo.lines[gang.queue].policy
+        if policy.spares is not None:
+            moment = self.memo.moment(queue)
+            members = [each for each in members if not _spared(self.memo, moment, gang, policy.spares, each.running)]
+        return [Candidate(member, policy.rule) for member in members]
 
     def _borrowers(self, entry: Entry) -> list[Candidate]:
         """Return those of other queues that run on what belongs to this one, the queue with the largest share first."""
@@ -282,6 +302,18 @@ class Claims:
     def _reviewed(self, name: str) -> Herd | None:
         queue = self.memo.snapshot.queues.get(name)
         return self.memo.review(queue) if queue is not None else None
+
+
+def _spared(memo: Memo, moment: Moment, gang: Waiting, spares: Spares, running: Running) -> bool:
+    """Say whether a policy leaves a running gang alone; asked very often, so that only what it does wrong is fenced."""
+    try:
+        answer = spares(gang, running, moment)
+    except Exception:
+        pass
+    else:
+        if answer is True or answer is False:
+            return answer
+    return ask(memo, moment, gang, lambda gang, moment: spares(gang, running, moment), is_truth, True)
 
 
 def _since(claimant: Waiting, victim: Waiting) -> bool:

@@ -93,6 +93,10 @@ class Herd:
         """Return how much those hold together that stand above a claim."""
         return sum(held for standing, held in self.widths.items() if standing > claim)
 
+    def beyond(self, claim: int) -> list[Member]:
+        """Return those that stand above a claim, the first to go first."""
+        return self.ranked[: bisect_left(self.ranked, -claim, key=_descending)]
+
     def _rank(self, member: Member, policy: Policy, moment: Moment) -> None:
         self._unrank(member)
         if member.evictable_from > moment.tick:
@@ -140,6 +144,10 @@ class Herd:
 def _key(member: Member) -> _Key:
     assert member.key is not None
     return member.key
+
+
+def _descending(member: Member) -> int:
+    return _key(member)[0]
 
 
 def _order(running: Running) -> tuple[int, float, float, str]:

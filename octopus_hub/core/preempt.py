@@ -82,7 +82,7 @@ def make_room(
 
 def lift(trial: Trial, running: Running) -> None:
     """Take what a running gang leaves off its nodes and quotas."""
-    trial.remove(running.gang, running.sheds if running.resizing else running.placement)
+    trial.lift(running)
 
 
 def _single(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room | None:
@@ -148,7 +148,7 @@ def _several(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Roo
         return None
     for candidate in taken[-2::-1]:  # the last one was needed; the best of the others stay first
         mark = trial.mark()
-        trial.add(candidate.member.running.gang, candidate.member.running.placement)
+        trial.put_back(candidate.member.running)
         without = claim.place()
         if without is None:
             trial.rollback(mark)

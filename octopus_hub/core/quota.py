@@ -53,6 +53,7 @@ class Quotas:
         self.spent = spent or {}
         self._nodes = grow(queues, cohorts)
         self._siblings = _weights(self._nodes.values())
+        self._unbounded = {name for name, node in self._nodes.items() if _never_refuses(queues[name], node)}
         self._seen: dict[str, Amounts] = {}
         self._touched: set[str] = set()  # queues that were charged since their use was set
         self._users: dict[_Key, dict[str, int]] = {}
@@ -111,7 +112,7 @@ class Quotas:
     def check(self, gang: Waiting, total: Mapping[str, int]) -> Reason | None:
         """Return why the gang can't start now, or None."""
         node = self._nodes.get(gang.queue)
-        if node is None:
+        if node is None or gang.queue in self._unbounded:
             return None
         return (
             overquota.spent_out(self.queues[gang.queue], total, self.spent.get(gang.queue, 0.0))
@@ -129,6 +130,10 @@ class Quotas:
             or self._over_tree(node, total, empty=True)
             or self._over_holders(gang, total, empty=True)
         )
+
+    def unlimited(self, queue: str) -> bool:
+        """Say whether nothing is ever refused there, whoever else of its tree (there is nobody) uses whatever."""
+        return queue in self._unbounded and self._nodes[queue].parent is None
 
     def over_budget(self, queue: str) -> Action:
         """Return what happens to a queue for its budget; empty while there is some left."""
@@ -248,6 +253,11 @@ class Quotas:
 
     def _group(self, key: _Key) -> dict[str, int]:
         return _filled(self._groups, key, self._usage.groups)
+
+
+def _never_refuses(queue: Queue, node: Node) -> bool:
+    bounds = (queue.per_user, queue.per_group, queue.max_running_tasks_per_user, queue.budget)
+    return not node.root.named and all(bound is None for bound in bounds)
 
 
 def bound_groups(queue: Queue, groups: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ simulator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +109,10 @@ class _Explained(Mapping[str, Waits]):
 
     def __getitem__(self, uid: str) -> Waits:
         return self._all()[uid]
+
+    def items(self) -> ItemsView[str, Waits]:
+        """All at once, as a dictionary gives them."""
+        return self._all().items()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())

@@ -300,23 +300,19 @@ def _accumulate(into: dict[str, int], entries: Mapping[str, int], times: int) ->
         into[resource] = into.get(resource, 0) + amount * times
 
 
-class _Taken(NamedTuple):
-    """Resources of so many tasks taken on a node."""
-
-    at: int
-    need: Need
-    tasks: int
+# resources of so many tasks taken on a node; or a gang and its total that were counted on its queue and owner
+_Entry = tuple[int, Need, Waiting | None, Mapping[str, int], int]
+_NOTHING: Mapping[str, int] = {}
 
 
-class _Charged(NamedTuple):
-    """A gang's total counted on its queue and owner."""
+class _Footprint(NamedTuple):
+    """What a running gang leaves."""
 
-    gang: Waiting
+    running: Running
+    takes: tuple[_Entry, ...]
     total: Mapping[str, int]
-    times: int
 
 
-_Entry = _Taken | _Charged
 _CHANGES_KEPT = 20_000
 _SLOTS_KEPT = 2_000
 
@@ -347,6 +343,7 @@ class Trial:
         self.freed = 0  # how often something came free, over the snapshots
         self.quotas: Quotas | None = None  # counts instead of the trial where a cycle has set it
         self._journal: list[_Entry] = []
+        self._footprints: dict[str, _Footprint] = {}
         self._queue_used: dict[str, dict[str, int]] = {}
         self._user_used: dict[tuple[str, str], dict[str, int]] = {}
         self._columns = Columns(self.free, self.changes)
@@ -363,15 +360,15 @@ class Trial:
         """Undo everything since :meth:`mark`; without one, everything since the snapshot."""
         journal, free, changes = self._journal, self.free, self.changes
         while len(journal) > mark:
-            entry = journal.pop()
-            if isinstance(entry, _Taken):
-                vector = free[entry.at]
-                for dimension, amount in entry.need:
+            at, need, gang, total, times = journal.pop()
+            if gang is None:
+                vector = free[at]
+                for dimension, amount in need:
                     if dimension != NONE_SUCH:
-                        vector[dimension] += amount * entry.tasks
-                changes.append(entry.at)
+                        vector[dimension] += amount * times
+                changes.append(at)
             else:
-                self._count(entry.gang, entry.total, -entry.times)
+                self._count(gang, total, -times)
         if not mark:
             self.kept.clear()
             self.kept_for.clear()
@@ -404,6 +401,8 @@ class Trial:
             self.changes.clear()
         if len(self._slots) > _SLOTS_KEPT:
             self._slots.clear()
+        if len(self._footprints) > 2 * len(snapshot.running) + _SLOTS_KEPT:
+            self._footprints.clear()
 
     def _follow_nodes(self, before: Mapping[str, Amounts], after: Mapping[str, Amounts]) -> None:
         for name, amounts in after.items():
@@ -450,7 +449,7 @@ class Trial:
             if dimension != NONE_SUCH:
                 free[dimension] -= amount * count
         self.changes.append(at)
-        self._journal.append(_Taken(at, need, count))
+        self._journal.append((at, need, None, _NOTHING, count))
 
     def queue_used(self, queue: str) -> dict[str, int]:
         """Return what a queue uses, by resource name."""
@@ -479,10 +478,47 @@ class Trial:
         self._move(gang, placement, -1)
         self.charge(gang, placed_total(chosen(gang.needs, choices_of(placement)), placement), -1)
 
+    def lift(self, running: Running) -> None:
+        """Take what a running gang leaves off its nodes and quotas; for a look, soon to be rolled back."""
+        known = self._footprints.get(running.gang.uid)
+        if known is None or known.running is not running:
+            known = self._footprints[running.gang.uid] = self._footprint(running)
+        free, changes, journal = self.free, self.changes, self._journal
+        for take in known.takes:
+            at, need, _, _, count = take
+            vector = free[at]
+            for dimension, amount in need:
+                if dimension != NONE_SUCH:
+                    vector[dimension] -= amount * count
+            changes.append(at)
+            journal.append(take)
+        if self.quotas is None or not self.quotas.unlimited(running.gang.queue):
+            self.charge(running.gang, known.total, -1)
+
+    def put_back(self, running: Running) -> None:
+        """Undo :meth:`lift`."""
+        known = self._footprints[running.gang.uid]
+        for at, need, _, _, count in known.takes:
+            self.take(at, need, -count)
+        if self.quotas is None or not self.quotas.unlimited(running.gang.queue):
+            self.charge(running.gang, known.total, 1)
+
+    def _footprint(self, running: Running) -> _Footprint:
+        placement = running.sheds if running.resizing else running.placement
+        needs = chosen(running.gang.needs, choices_of(placement))
+        index = self.cluster.index
+        takes = [
+            (index[span.node], self.cluster.need(need.each), None, _NOTHING, -span.count)
+            for need in needs
+            for span in placement.get(need.role, ())
+            if span.node in index  # a node that is gone holds nothing that could be given
+        ]
+        return _Footprint(running, tuple(takes), placed_total(needs, placement))
+
     def charge(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
         """Count a gang's total on its queue and owner (``times`` -1 takes it back)."""
         self._count(gang, total, times)
-        self._journal.append(_Charged(gang, total, times))
+        self._journal.append((0, (), gang, total, times))
 
     def _count(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
         if self.quotas is not None:

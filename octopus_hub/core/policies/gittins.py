@@ -56,9 +56,9 @@ def standing(running: Running, moment: Moment) -> Standing:
 
 def spares(gang: Waiting, running: Running, moment: Moment) -> bool:
     """Say whether a claimant leaves a running gang alone, whatever their levels: it would lose its work, or is young."""
-    if not patient(gang, moment):
+    if running.gang.resumes and (running.since + SOFT_SECONDS <= moment.tick or width(gang) >= SMALL):
         return False
-    return not running.gang.resumes or (running.since + SOFT_SECONDS > moment.tick and width(gang) < SMALL)
+    return patient(gang, moment)
 
 
 POLICY = Policy(

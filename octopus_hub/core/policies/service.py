@@ -15,7 +15,10 @@ FIRST = -(1 << 30)  # the level of who has waited for too long: before everybody
 
 def width(gang: Waiting) -> float:
     """Return how many devices a gang holds; CPUs where it asks for none, at least 1."""
-    devices = sum(sum(need.each.devices.values()) * need.count for need in gang.needs)
+    devices = 0
+    for need in gang.needs:  # asked very often
+        for each in need.each.devices.values():
+            devices += each * need.count
     if devices:
         return float(devices)
     return max(1.0, sum(need.each.cpu_millis * need.count for need in gang.needs) / 1000)
