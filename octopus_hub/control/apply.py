@@ -83,6 +83,10 @@ class Expectations:
         """Something ordered for this TaskSet was not seen yet."""
         return uid in self._created or uid in self._deleted
 
+    def all_outstanding(self) -> set[str]:
+        """Return every TaskSet for which something was ordered and not seen yet."""
+        return {*self._created, *self._deleted}
+
     def waited(self, uid: str, now: float) -> float:
         """Return for how many seconds something has been expected."""
         return now - self._since.get(uid, now)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from octopus_hub.backends.base import Change, Listing
 from octopus_hub.control.calendar import Calendar
+from octopus_hub.control.differences import Differences, Moved
 from octopus_hub.control.gangs import running_gang, waiting_gang
 from octopus_hub.control.learning import Learning
 from octopus_hub.control.ledger import Ledger, expected
@@ -58,6 +59,7 @@ class Cache:
         self._cohort_view: dict[str, Cohort] | None = None
         self._running: dict[str, Running] = {}
         self._running_view: dict[str, Running] | None = None
+        self._differences = Differences()
         self._subscribers: list[Subscriber] = []
 
     # --- filling
@@ -155,8 +157,12 @@ class Cache:
         """Return for how long it may run in all, from what ran before it."""
         return expected(self.ledger, taskset.metadata.owner, taskset.spec)
 
-    def snapshot(self, now: float | None = None) -> Snapshot:
-        """Return what the scheduler looks at; ``now`` moves the calendar and the use of time on."""
+    def snapshot(self, now: float | None = None, moved: Moved | None = None) -> Snapshot:
+        """Return what the scheduler looks at; ``now`` moves the calendar and the use of time on.
+
+        ``moved`` says who came and left of those that wait since the last snapshot that was asked for with it; then the
+        snapshot also says what else differs from that one.
+        """
         if self._views is None:
             self._views = tuple(
                 NodeView(each.name, usable(each), each.labels, each.ready and each.schedulable, tuple(each.taints))
@@ -183,6 +189,7 @@ class Cache:
             attained_at=self._use.at,
             spent=self._use.spent,
             history=self._learning.history,
+            delta=self._differences.take(*moved) if moved is not None else None,
         )
 
     def _attempts(self) -> Iterator[tuple[Holding, float]]:
@@ -260,9 +267,11 @@ class Cache:
             return
         if before is not None:
             self._usage.change(self._holding.pop(uid), -1)
+            self._differences.used(before.nodes)
         if after is not None:
             self._holding[uid] = after
             self._usage.change(after, 1)
+            self._differences.used(after.nodes)
 
     def _render(self, uid: str) -> None:
         """Show the scheduler how a TaskSet holds its place; one that looks the same stays the same object."""
@@ -276,8 +285,10 @@ class Cache:
         self._running_view = None
         if gang is None:
             del self._running[uid]
+            self._differences.ended(uid)
         else:
             self._running[uid] = gang
+            self._differences.runs(gang)
 
 
 def _absent(known: Mapping[Key, Row], listed: Iterable[Key]) -> list[Row]:

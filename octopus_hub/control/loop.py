@@ -46,6 +46,9 @@ Schedule = Callable[[Snapshot, Sequence[Waiting], float, Any], Plan]
 WORKERS = 64  # of which many may wait for slow hooks or disks at once
 STATUS_SECONDS = 1.0  # least time between writes of counts alone
 BOARD_SECONDS = 1.0
+BOARD_SHARE = 20  # boards of very long queues are written less often: at most one of so many parts of the time
+CYCLE_SHARE = 2  # the same for scheduling: what was admitted gets on before the next cycle ...
+CYCLE_PAUSE_SECONDS = 0.1  # ... which is never put off for longer
 SHORTEST_SECONDS = 0.01  # less would be a busy loop
 CONFLICT_SECONDS = 1.0  # after a conflict, should the watch bring nothing
 EXPECTATION_SECONDS = 30.0  # unseen after this, list again
@@ -92,7 +95,7 @@ class Controller:
         self._seed = seed
         self._apply = Apply(backend, cache, recorder, self.metrics, hooks)
         self._queue = WorkQueue()
-        self._waiting = WaitingRoom(cache, self._apply.expectations.outstanding)
+        self._waiting = WaitingRoom(cache, self._apply.expectations.all_outstanding)
         self._schedule = schedule
         self._memo: Any = None
         self._faults: tuple[Fault, ...] = ()  # of the last Plan
@@ -101,7 +104,7 @@ class Controller:
         self._forecasts = Forecasts(self._dirty.set)
         self._written_at: dict[str, float] = {}
         self._dependents: dict[tuple[str, str], set[str]] = {}
-        self._boards_at = float("-inf")
+        self._boards_due = float("-inf")
         self._wake: asyncio.TimerHandle | None = None
         self._resync: asyncio.Timeout | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -208,6 +211,7 @@ class Controller:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
+            began = asyncio.get_running_loop().time()
             try:
                 await self._cycle()
             except Replaced as error:
@@ -221,14 +225,15 @@ class Controller:
                 self.metrics.errors.labels("bug").inc()
                 log.exception("a scheduling cycle failed; trying again")
                 self._wake_schedule(5.0)
-            await asyncio.sleep(0)  # let the workers see what was admitted before the next cycle
+            took = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(min(CYCLE_PAUSE_SECONDS, (CYCLE_SHARE - 1) * took))
 
     async def _cycle(self) -> None:
         self._apply.fence()
         now = self._clock()
         waiting, withheld = self._waiting.gather()
         started = time.perf_counter()
-        snapshot = self.cache.snapshot(now)
+        snapshot = self.cache.snapshot(now, self._waiting.moved())
         plan = self._schedule(snapshot, waiting, now, self._memo)
         self.metrics.schedule_seconds.observe(time.perf_counter() - started)
         self._memo = plan.memo
@@ -308,18 +313,20 @@ class Controller:
 
     async def _write_boards(self, waits: Any, withheld: dict[str, Reason], now: float) -> None:
         moment = asyncio.get_running_loop().time()
-        since = moment - self._boards_at
-        waiting = self._waiting.tasksets()
-        if since < BOARD_SECONDS and waiting:
-            self._wake_schedule(max(SHORTEST_SECONDS, BOARD_SECONDS - since))
+        if moment < self._boards_due and len(self._waiting):
+            self._wake_schedule(max(SHORTEST_SECONDS, self._boards_due - moment))
             return
+        waiting = self._waiting.tasksets()
         names = set(self.cache.queues) | set(self.cache.boards)
         told = conditions(self._faults, self.cache.boards, now)
-        for name, board in boards(waiting, waits, withheld, names, now, told, self._forecasts.found).items():
+        for name, board in boards(
+            waiting, dict(waits.items()), withheld, names, now, told, self._forecasts.found
+        ).items():
             self.metrics.waiting.labels(name).set(len(board.places))
             known = self.cache.boards.get(name)
             if not board.says(known):
-                self._boards_at = moment
+                took = asyncio.get_running_loop().time() - moment
+                self._boards_due = moment + max(BOARD_SECONDS, BOARD_SHARE * took)
                 await self._backend.put_board(board)
 
     # --- advance
