@@ -5,7 +5,7 @@ may be, and written anew, so that no spelling of dots and slashes reaches anythi
 would otherwise carry this server's own ``token`` and ``_xsrf``.
 
 Left out: ``/stream`` (a page has the WebSocket instead, and the server one stream for all), ``/blobs`` and ``/leases``
-(archives of workspaces and signs of life, which kernels and shells send).
+(archives of workspaces and signs of life, which kernels and shells send), and what only administrators may do.
 """
 
 from __future__ import annotations
@@ -46,10 +46,17 @@ ROUTES: tuple[Route, ...] = (
     Route(f"{_TASKSET}/stop", ("POST",)),
     Route(f"{_TASKSET}/hold", ("POST",)),
     Route(f"{_TASKSET}/release", ("POST",)),
+    Route(f"{_TASKSET}/scale", ("POST",)),
     Route(f"{_TASKSET}/tasks"),
+    Route(f"{_TASKSET}/why"),
     Route(f"{_TASKSET}/logs", query=("role", "index", "attempt", "follow", "tail")),
     Route("nodes"),
     Route("queues"),
+    Route("queues/{name}"),
+    Route("cohorts"),
+    Route("cohorts/{name}"),
+    Route("reservations"),
+    Route("reservations/{name}"),
     Route("priorities"),
     Route("images"),
     Route("plan", ("POST",)),

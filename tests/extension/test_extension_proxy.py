@@ -12,6 +12,7 @@ import pytest
 from octopus_hub_extension.paths import ROUTES
 
 from octopus_hub.client import transport
+from octopus_hub.service.access import ADMIN
 from octopus_hub.service.access import ROUTES as SERVICE_ROUTES
 from tests.extension.serving import JUPYTER_TOKEN, SERVER_TOKEN, Front, Jupyter, jupyter
 from tests.service.running import DEADLINE, Running, document
@@ -52,12 +53,24 @@ def test_the_table_is_the_service_s_without_what_pages_do_not_need() -> None:
     """A route, a method or a parameter that the service gets must be decided about here, too."""
     offered: dict[str, tuple[set[str], set[str]]] = {}
     for route in SERVICE_ROUTES:
-        if route.base == "api" and not route.path.startswith(("/blobs", "/leases", "/stream")):
+        if route.base == "api" and route.scope != ADMIN and not route.path.startswith(("/blobs", "/leases", "/stream")):
             methods, query = offered.setdefault(route.path, (set(), set()))
             methods.add(route.method)
             query.update(route.query)
     ours = {f"/{route.path}": (set(route.methods), set(route.query)) for route in ROUTES}
     assert ours == offered
+
+
+async def test_why_and_queues_are_there_for_pages_and_changing_queues_is_not(server: Jupyter) -> None:
+    browser, _ = await submitted(server)
+    why = await browser.get("tasksets/-/mnist/why")
+    assert why.status_code == 200 and why.json()["phase"] == "Queued", why.text
+    assert (await browser.get("queues/default")).json()["name"] == "default"
+    assert [(await browser.get(path)).status_code for path in ("cohorts", "reservations")] == [200, 200]
+    refused = await browser.patch("queues/default", json={"weight": 3})
+    assert refused.status_code == 405, refused.text
+    fixed = await browser.post("tasksets/-/mnist/scale", json={"sizes": {"main": 2}})
+    assert fixed.status_code == 422 and fixed.headers["Content-Type"] == PROBLEM, fixed.text
 
 
 async def test_refusals_of_the_service_pass_as_they_are(server: Jupyter) -> None:
