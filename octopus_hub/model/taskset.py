@@ -186,9 +186,7 @@ class PreemptionSpec(ApiStruct, frozen=True, kw_only=True):
     allowed: bool = True  # other work may take its place
     notice_seconds: float = 60.0  # between the request to end and the kill
     min_runtime_seconds: float | None = None  # an attempt is left alone for so long; default: the queue's
-    resumes: Literal["auto", "always", "never"] = (
-        "auto"  # it goes on where it was; auto: once it has reported a checkpoint
-    )
+    resumes: Literal["auto", "always", "never"] = "auto"  # goes on where it was; auto: has reported a checkpoint
 
 
 class Workspace(ApiStruct, frozen=True, kw_only=True):
