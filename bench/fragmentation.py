@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from bench.facts import report
 from octopus_hub.core.snapshot import NodeView, Snapshot
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.amounts import Amounts
 
 GIB = 2**30
@@ -113,7 +114,7 @@ class Product(Nodes):
             NodeView(f"node-{at:04}", Amounts(cpu_millis=1000 * cpu, memory_bytes=memory * GIB, devices={"gpu": gpus}))
             for at, (cpu, memory, gpus) in enumerate(self.capacity.tolist())
         ]
-        self._trial = Snapshot(tuple(views)).trial()
+        self._trial = Trial(Snapshot(tuple(views)))
 
     def put(self, task: Task) -> int:
         """Return the node of a task, or -1."""

@@ -20,7 +20,8 @@ from octopus_hub.core.placement import avoided, find
 from octopus_hub.core.plan import Resize
 from octopus_hub.core.shrinking import shrink
 from octopus_hub.core.sizes import elastic, rules, settled, settled_after, size, tasks, wished, without
-from octopus_hub.core.snapshot import Placement, RoleNeed, Running, Snapshot, Trial, Waiting, charged
+from octopus_hub.core.snapshot import Placement, RoleNeed, Running, Snapshot, Waiting, charged
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.status import Span
 
 __all__ = ["grow", "keep_off", "review_at", "shrink", "start_size", "wishes"]

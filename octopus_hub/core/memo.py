@@ -19,7 +19,8 @@ from octopus_hub.core.policies.fifo import POLICY as FIFO
 from octopus_hub.core.policies.service import width
 from octopus_hub.core.quota import Quotas
 from octopus_hub.core.slots import Cluster
-from octopus_hub.core.snapshot import Delta, Running, Snapshot, Trial, Waiting, gang_total
+from octopus_hub.core.snapshot import Delta, Running, Snapshot, Waiting, gang_total
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.queue import Queue
 
 SHAPES_KEPT = 50_000

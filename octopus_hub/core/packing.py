@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from octopus_hub.core.cluster import Need, Selector
-from octopus_hub.core.snapshot import Trial
+from octopus_hub.core.trial import Trial
 
 Counts = dict[int, int]  # node -> tasks
 

@@ -17,7 +17,8 @@ from octopus_hub.core.packing import Counts, Group, Packing, Role
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.refusal import back_off, refuse
 from octopus_hub.core.search import search
-from octopus_hub.core.snapshot import RoleNeed, Snapshot, Trial, Waiting, gang_total
+from octopus_hub.core.snapshot import RoleNeed, Snapshot, Waiting, gang_total
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.status import Span
 
 __all__ = ["Role", "avoided", "find", "place", "roles_of"]
@@ -30,7 +31,7 @@ def place(where: Snapshot | Trial, gang: Waiting, now: float) -> Placed | Reason
 
     Nodes of ``gang.avoid`` are not used before their time. Quotas are not looked at (``quota.check``).
     """
-    trial = where.trial() if isinstance(where, Snapshot) else where
+    trial = Trial(where) if isinstance(where, Snapshot) else where
     excluded = avoided(trial, gang, now)
     placement = find(trial, gang, excluded)
     if placement is not None:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from octopus_hub.core.choices import Placed
 from octopus_hub.core.herd import Member
 from octopus_hub.core.plan import EvictionRule
-from octopus_hub.core.snapshot import Running, Trial
+from octopus_hub.core.snapshot import Running
+from octopus_hub.core.trial import Trial
 
 SINGLES_TRIED = 8
 

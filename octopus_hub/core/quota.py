@@ -14,7 +14,8 @@ from octopus_hub.core import overquota
 from octopus_hub.core.budget import Action, over_budget
 from octopus_hub.core.cohort import Node, grow, limit, roots
 from octopus_hub.core.reason import Reason, flat, unflat
-from octopus_hub.core.snapshot import Snapshot, Trial, Usage, Waiting, charged, gang_total
+from octopus_hub.core.snapshot import Snapshot, Usage, Waiting, charged, gang_total
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.queue import Cohort, Queue
 
@@ -285,7 +286,7 @@ def beyond_queued(queue: Queue, waiting: Iterable[Waiting]) -> dict[str, Reason]
 
 def check(where: Snapshot | Trial, gang: Waiting) -> Reason | None:
     """Return why the quotas refuse ``gang`` now, or None; one queue and its users only."""
-    trial = where.trial() if isinstance(where, Snapshot) else where
+    trial = Trial(where) if isinstance(where, Snapshot) else where
     if trial.quotas is not None:
         return trial.quotas.check(gang, gang_total(gang.needs))
     queue = trial.queues.get(gang.queue)

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from octopus_hub.core.cluster import NONE_SUCH, TOLERATES, Selector
 from octopus_hub.core.cluster import selector as selector_of
 from octopus_hub.core.reason import Reason, ReasonCode, figure, flat, quantities, quantity, unflat, unit
-from octopus_hub.core.snapshot import RoleNeed, Trial, Waiting, gang_total
+from octopus_hub.core.snapshot import RoleNeed, Waiting, gang_total
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.amounts import Amounts
 
 

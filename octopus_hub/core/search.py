@@ -15,7 +15,7 @@ from itertools import islice, product
 
 from octopus_hub.core.cluster import Need, Selector
 from octopus_hub.core.packing import Counts, Role, within
-from octopus_hub.core.snapshot import Trial
+from octopus_hub.core.trial import Trial
 
 STEPS = 1_000  # combinations of tasks on one node that are looked at for one gang
 NODES = 200  # for which roles compete

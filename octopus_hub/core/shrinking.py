@@ -13,7 +13,8 @@ from octopus_hub.core.choices import choices_of, chosen
 from octopus_hub.core.plan import Resize
 from octopus_hub.core.sizes import least_runtime, size, tasks, without
 from octopus_hub.core.slots import NONE_SUCH, Need
-from octopus_hub.core.snapshot import RoleNeed, Running, Snapshot, Trial, Waiting, charged
+from octopus_hub.core.snapshot import RoleNeed, Running, Snapshot, Waiting, charged
+from octopus_hub.core.trial import Trial
 
 _ORDERS = 32  # nodes that are tried as the first to be cleared
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from octopus_hub.core.placement import find
 from octopus_hub.core.reason import Reason, quantities, unflat
 from octopus_hub.core.refusal import refuse
-from octopus_hub.core.snapshot import Running, Snapshot, Trial, Waiting
+from octopus_hub.core.snapshot import Running, Snapshot, Waiting
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.queue import Queue
 
 

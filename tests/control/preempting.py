@@ -13,11 +13,12 @@ from octopus_hub.core.placement import find
 from octopus_hub.core.plan import Admission, Eviction, Plan, Waits
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.snapshot import Running, Snapshot, Waiting
+from octopus_hub.core.trial import Trial
 
 
 def strict(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: Any = None) -> Plan:
     """Return a Plan: highest priority first; what does not fit evicts lower ones and blocks all behind it."""
-    trial = snapshot.trial()
+    trial = Trial(snapshot)
     admissions: list[Admission] = []
     evictions: list[Eviction] = []
     waits: dict[str, Waits] = {}
@@ -39,7 +40,7 @@ def strict(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: Any
 
 def _lower(snapshot: Snapshot, claimant: Waiting) -> list[Running]:
     """The lowest, youngest gangs without which the claimant fits; those that leave already come free by themselves."""
-    trial = snapshot.trial()
+    trial = Trial(snapshot)
     for each in snapshot.running.values():
         if each.leaving:
             trial.remove(each.gang, each.placement)

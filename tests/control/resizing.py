@@ -13,12 +13,13 @@ from octopus_hub.core import elastic
 from octopus_hub.core.placement import find
 from octopus_hub.core.plan import Admission, Plan, Resize, Waits
 from octopus_hub.core.reason import Reason
-from octopus_hub.core.snapshot import Snapshot, Trial, Waiting
+from octopus_hub.core.snapshot import Snapshot, Waiting
+from octopus_hub.core.trial import Trial
 
 
 def resizing(snapshot: Snapshot, waiting: Sequence[Waiting], now: float, memo: Any = None) -> Plan:
     """Return a Plan."""
-    trial = snapshot.trial()
+    trial = Trial(snapshot)
     admissions: list[Admission] = []
     resizes: list[Resize] = []
     order = sorted(waiting, key=lambda gang: (gang.queued_at, gang.uid))

@@ -24,6 +24,7 @@ from octopus_hub.core.calendar import (
 from octopus_hub.core.placement import find
 from octopus_hub.core.plan import Eviction
 from octopus_hub.core.snapshot import Snapshot, Window
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.reservation import Chosen
 from tests.core.calendar_builders import HOUR, NAMES, booked, running, some_windows, waiting, window
 from tests.core.scheduling_builders import node, role
@@ -162,7 +163,7 @@ def test_no_gang_that_may_outlast_the_start_is_placed_on_the_nodes(
     """Promise to those who reserve: from the lead on only what has ended by the start, and what they let in."""
     gang = waiting(needs=(role(count=6, gpu=2),), owner=owner, max_runtime=max_runtime)
     until = None if max_runtime is None else now + max_runtime
-    trial = Snapshot(nodes=CLUSTER, windows=each).trial()
+    trial = Trial(Snapshot(nodes=CLUSTER, windows=each))
     shut = closed(each, now, until, gang.queue, owner)
     placement = find(trial, gang, frozenset(trial.cluster.index[name] for name in shut))
     open_nodes = [node for node in CLUSTER if node.name not in shut]

@@ -15,7 +15,8 @@ from octopus_hub.core import elastic
 from octopus_hub.core.placement import find
 from octopus_hub.core.plan import Resize
 from octopus_hub.core.sizes import size
-from octopus_hub.core.snapshot import Running, Snapshot, Trial, Usage, Waiting, held
+from octopus_hub.core.snapshot import Running, Snapshot, Usage, Waiting, held
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.queue import Queue, QueuePreemption
 from octopus_hub.model.status import Span
 

@@ -9,6 +9,7 @@ import pytest
 from octopus_hub.core.placement import place
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.snapshot import Snapshot, Waiting
+from octopus_hub.core.trial import Trial
 from tests.core.scheduling_builders import (
     amounts,
     assert_no_overcommit,
@@ -61,7 +62,7 @@ def test_roles_of_different_size_and_device_are_placed_together() -> None:
 
 def test_a_role_that_does_not_fit_withholds_the_whole_gang() -> None:
     view = snapshot(node("gpus", gpu=2))
-    trial = view.trial()
+    trial = Trial(view)
     before = [list(free) for free in trial.free]
     refused = place(trial, gang("g", role("ps"), role("worker", count=3, gpu=1)), 0.0)
     assert isinstance(refused, Reason)
@@ -126,11 +127,11 @@ def test_a_rack_that_holds_only_a_part_is_left_as_it_was() -> None:
     nodes = [node("n0", cpu=2, gpu=2, labels={"rack": "r0"}), node("n1", cpu=64, gpu=4, labels={"rack": "r1"})]
     first = role("first", cpu=1, gpu=2, topology="rack", topology_required=True)
     second = role("second", cpu=8, gpu=1, topology="rack", topology_required=True)  # too large for n0
-    trial = snapshot(*nodes).trial()
+    trial = Trial(snapshot(*nodes))
     placement = place(trial, gang("g", first, second), 0.0)
     assert not isinstance(placement, Reason)
     assert {span.node for spans in placement.values() for span in spans} == {"n1"}
-    assert trial.free == snapshot(*nodes).trial().free
+    assert trial.free == Trial(snapshot(*nodes)).free
 
 
 def test_the_tightest_rack_is_taken() -> None:
@@ -156,7 +157,7 @@ def test_nodes_in_back_off_are_avoided_until_their_time() -> None:
 def test_ten_thousand_tasks_are_placed_per_node() -> None:
     view = snapshot(*(node(f"n{at:04}", cpu=16) for at in range(1000)))
     waiting = gang("g", role(count=10_000, cpu=1, memory=1))
-    trial = view.trial()
+    trial = Trial(view)
     started = time.perf_counter()
     placement = place(trial, waiting, 0.0)
     assert time.perf_counter() - started < 20.0  # usually some 100 ms; a search over single tasks takes minutes
@@ -178,14 +179,14 @@ def test_trial_add_and_remove_are_inverse() -> None:
     waiting = gang("g", role("ps"), role(count=6, gpu=1))
     placement = place(view, waiting, 0.0)
     assert not isinstance(placement, Reason)
-    trial = view.trial()
+    trial = Trial(view)
     trial.add(waiting, placement)
     assert trial.usage().queues["q"] == amounts(7, 7, gpu=6)
     assert trial.usage().users["q", "ann"] == amounts(7, 7, gpu=6)
     assert isinstance(place(trial, gang("h", role(count=3, gpu=1)), 0.0), Reason)
     assert_no_overcommit(view, view.usage, trial.usage())
     trial.remove(waiting, placement)
-    assert trial.free == view.trial().free
+    assert trial.free == Trial(view).free
     assert place(trial, waiting, 0.0) == placement
 
 

@@ -12,6 +12,7 @@ from octopus_hub.core import placement, search
 from octopus_hub.core.packing import spread
 from octopus_hub.core.placement import find
 from octopus_hub.core.snapshot import RoleNeed, Snapshot
+from octopus_hub.core.trial import Trial
 from tests.core.placement_brute import (
     as_spread,
     brute,
@@ -30,7 +31,7 @@ Needs = tuple[RoleNeed, ...]
 
 def check(view: Snapshot, needs: Needs, excluded: frozenset[int] = frozenset()) -> bool:
     """Place, check what was found, and return whether something was."""
-    trial = view.trial()
+    trial = Trial(view)
     before = [list(free) for free in trial.free]
     found = find(trial, waiting(needs), excluded)
     assert trial.free == before, "the trial is left as it was"

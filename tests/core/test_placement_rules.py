@@ -10,6 +10,7 @@ from octopus_hub.core.choices import Placed, choices_of, chosen, ways
 from octopus_hub.core.placement import find, place
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.snapshot import NodeView, RoleNeed, Snapshot, Way, gang_total, held
+from octopus_hub.core.trial import Trial
 from tests.core.scheduling_builders import amounts, gang, node, snapshot, tasks_by_node
 
 
@@ -171,7 +172,7 @@ def test_what_is_held_and_charged_is_that_of_the_choice() -> None:
     view = snapshot(node("a", gpu=1, labels=A100), node("v", gpu=8, labels=V100))
     waiting = gang("g", either())
     found = placed(view, either())
-    trial = view.trial()
+    trial = Trial(view)
     trial.add(waiting, found)
     v100 = trial.cluster.index["v"]
     assert trial.free[v100][trial.cluster.dimension["gpu"]] == 4
@@ -179,7 +180,7 @@ def test_what_is_held_and_charged_is_that_of_the_choice() -> None:
     assert trial.queue_used("q")["gpu:v100"] == 4
     assert held([(waiting, found)]).nodes["v"].devices == {"gpu": 4}
     trial.remove(waiting, found)
-    assert trial.free == view.trial().free
+    assert trial.free == Trial(view).free
     assert not any(trial.queue_used("q").values())
 
 
@@ -191,11 +192,11 @@ def test_a_quota_may_forbid_the_first_choice() -> None:
         asked.append(total.get("gpu:a100", 0))
         return not total.get("gpu:a100")
 
-    found = find(view.trial(), gang("g", either()), allowed=allowed)
+    found = find(Trial(view), gang("g", either()), allowed=allowed)
     assert found is not None and choices_of(found) == {"worker": 1}
     assert asked == [2, 0]
-    assert find(view.trial(), gang("g", either()), allowed=lambda total: False) is None
-    assert find(view.trial(), gang("g", need(gpu=1)), allowed=lambda total: False) is not None, "asked before"
+    assert find(Trial(view), gang("g", either()), allowed=lambda total: False) is None
+    assert find(Trial(view), gang("g", need(gpu=1)), allowed=lambda total: False) is not None, "asked before"
 
 
 def test_ways_begin_with_what_every_role_prefers() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from octopus_hub.core.quota import check, limit
 from octopus_hub.core.reason import CPU, MEMORY
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.queue import Queue
 from octopus_hub.model.status import Span
@@ -111,7 +112,7 @@ def test_a_quota_that_shrank_below_the_use_refuses_what_adds_to_it_only() -> Non
 
 def test_what_a_trial_admitted_counts() -> None:
     view = snapshot(node("a", gpu=8), queues=[Queue(name="q", nominal=amounts(gpu=4))])
-    trial = view.trial()
+    trial = Trial(view)
     first = gang("g", role(count=3, gpu=1))
     assert check(trial, first) is None
     trial.add(first, {"worker": (Span(node="a", first=0, count=3),)})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from octopus_hub.core import slots
 from octopus_hub.core.cluster import Cluster
 from octopus_hub.core.slots import Columns, Slots
-from octopus_hub.core.snapshot import Trial
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.amounts import Amounts
 from tests.core.scheduling_builders import node, snapshot
 
@@ -56,7 +56,7 @@ changes = st.lists(
 def test_slots_that_were_kept_answer_like_fresh_ones(steps: list[Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slots, "_STALE", 3)  # so that stale entries are swept up now and then
-        trial = snapshot(*NODES).trial()
+        trial = Trial(snapshot(*NODES))
         for moves, each, count in steps:
             for at, taken, times in moves:
                 trial.take(at, trial.cluster.need(taken), times)
@@ -75,9 +75,9 @@ def _devices(need: Any) -> tuple[int, ...]:
 
 
 def test_no_nodes_and_device_types_that_no_node_has() -> None:
-    trial = snapshot().trial()
+    trial = Trial(snapshot())
     assert trial.slots(trial.cluster.need(NEEDS[0]), ()).total == 0
-    trial = snapshot(node("a")).trial()
+    trial = Trial(snapshot(node("a")))
     none = trial.slots(trial.cluster.need(NEEDS[1]), ())
     assert (none.total, none.largest()) == (0, (-1, 0))
 
