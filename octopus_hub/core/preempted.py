@@ -108,13 +108,17 @@ def last_checkpoint(tasks: Iterable[Task], gang_attempt: int) -> float | None:
 
 def kept(taskset: TaskSet, tasks: Iterable[Task], now: float) -> dict[str, float | None]:
     """Return what the status keeps of the attempt that is over: ``served_seconds`` and ``checkpoint_at``."""
-    status = taskset.status
+    status, tasks = taskset.status, list(tasks)
     checkpoint = last_checkpoint(tasks, status.attempt)
     checkpoint = None if checkpoint is None else min(checkpoint, now)  # a task may claim anything
     known = status.checkpoint_at if checkpoint is None else checkpoint
     if not resumes(taskset, known):
         return {"served_seconds": 0.0, "checkpoint_at": known}
-    began = status.started_at if status.started_at is None else max(status.started_at, status.admitted_at or 0.0)
+    began = status.started_at
+    if began is None:  # it was preempted before all of it ran, or before that was seen
+        starts = [task.started_at for task in tasks if task.gang_attempt == status.attempt]
+        began = min((each for each in starts if each is not None), default=None)
+    began = None if began is None else max(began, status.admitted_at or 0.0)
     until = checkpoint if checkpoint is not None else now if taskset.spec.preemption.resumes == "always" else began
     more = max(0.0, until - began) if began is not None and until is not None else 0.0
     return {"served_seconds": status.served_seconds + more, "checkpoint_at": known}

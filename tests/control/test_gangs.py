@@ -78,6 +78,16 @@ def test_served_counts_only_for_what_goes_on(resumes: Any, checkpoint_at: float 
     assert (gang.served, gang.resumes) == (served, served > 0)
 
 
+def test_what_was_saved_counts_also_when_the_gang_was_never_seen_running() -> None:
+    ended = [
+        replace(task(at, T0 + 30, state=TaskState.FAILED), started_at=T0 + 10 + at, finished_at=T0 + 31, signal=15)
+        for at in range(2)
+    ]
+    step = advance(taskset(Phase.PREEMPTING, reason="Preempted", preemptions=1), ended, T0 + 40)
+    assert step.status.phase is Phase.QUEUED, step
+    assert (step.status.served_seconds, step.status.checkpoint_at) == (20.0, T0 + 30)
+
+
 def test_everything_that_holds_its_place_runs_and_nothing_else() -> None:
     for phase in Phase:
         running = running_gang(taskset(phase), [], {})
