@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from octopus_hub.core.choices import Placed, choices_of, chosen
 from octopus_hub.core.line import Shape
-from octopus_hub.core.memo import Memo
+from octopus_hub.core.memo import Link, Memo
 from octopus_hub.core.placement import Allowed, Role, find
 from octopus_hub.core.preempt import lift
 from octopus_hub.core.snapshot import Waiting, gang_total
 
 TIMED_HEADS = 16  # of so many heads per cycle the earliest start is looked for
+SHAPES_KEPT = 64  # whose places are remembered at each link of the chain
 LIFTS = 2_000  # ends of running gangs that are looked at for each
 
 
@@ -37,6 +38,7 @@ class Ahead:
         self.kept: list[Reservation] = []
         self._unkept: set[tuple[tuple[Role, ...], frozenset[int]]] = set()
         self._timed = 0
+        self._on_empty_too = 0  # so many of those kept are kept on the empty cluster as well
 
     def reserve(self, gang: Waiting, shape: Shape, excluded: frozenset[int], *, timed: bool) -> Placed | None:
         """Keep nodes for a blocked gang; returns the places if they turn out to be free, and keeps nothing then."""
@@ -45,10 +47,7 @@ class Ahead:
         tried = (shape.roles, excluded)
         if tried in self._unkept and not shape.choices:
             return None
-        empty, allowed = self.memo.empty, self._ever_allowed(gang)
-        kept = find(empty, gang, excluded, allowed, shape.roles) or (
-            find(empty, gang, allowed=allowed) if excluded else None
-        )
+        kept = self._on_empty(gang, shape, excluded)
         if kept is None:
             self._unkept.add(tried)
             return None
@@ -67,10 +66,40 @@ class Ahead:
             self._keep(found)
         return found is not None
 
+    def _on_empty(self, gang: Waiting, shape: Shape, excluded: frozenset[int]) -> Placed | None:
+        """Return where a gang would go if nothing ran, beside what is kept already.
+
+        That rests on what is kept only, so the places of the last cycle are good as long as the same were kept.
+        """
+        chain, at = self.memo.chain, len(self.kept)
+        known = chain[at].found if at < len(chain) else {}
+        key = (shape, excluded)
+        if key in known:
+            return known[key]
+        empty, allowed = self.memo.empty, self._ever_allowed(gang)
+        for each in self.kept[self._on_empty_too :]:
+            empty.keep(each.gang, each.placement)
+        self._on_empty_too = at
+        kept = find(empty, gang, excluded, allowed, shape.roles) or (
+            find(empty, gang, allowed=allowed) if excluded else None
+        )
+        if not shape.choices:  # those rest on quotas as well
+            if at == len(chain):
+                chain.append(Link())
+            elif len(known) >= SHAPES_KEPT:
+                known.clear()
+            chain[at].found[key] = kept
+        return kept
+
     def _keep(self, reservation: Reservation) -> None:
+        chain, at = self.memo.chain, len(self.kept)
+        if at == len(chain):
+            chain.append(Link())
+        if chain[at].kept is not reservation.placement:
+            chain[at].kept = reservation.placement
+            del chain[at + 1 :]
         self.kept.append(reservation)
         self.trial.keep(reservation.gang, reservation.placement)
-        self.memo.empty.keep(reservation.gang, reservation.placement)
 
     def _earliest(self, gang: Waiting, shape: Shape, excluded: frozenset[int]) -> Reservation | None:
         """Find the first end of what runs at which the gang fits, if all ends are as late as they may be."""

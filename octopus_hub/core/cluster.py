@@ -25,6 +25,7 @@ Need = tuple[tuple[int, int], ...]  # (dimension, amount > 0), sorted
 Selector = tuple[tuple[str, str], ...]  # (label, value), sorted; ("", taint) is a taint that is tolerated
 
 NONE_SUCH = -1  # dimension of a device type that no node has
+_NEEDS_KEPT = 10_000
 NODE = "node"  # the level of single nodes
 TOLERATES = ""  # in place of a label: the value is a tolerated taint
 
@@ -38,6 +39,7 @@ class Cluster:
         kinds = sorted({kind for node in self.nodes for kind in node.capacity.devices})
         self.resources = (CPU, MEMORY, *kinds)
         self.dimension = {resource: at for at, resource in enumerate(self.resources)}
+        self._needs: dict[int, tuple[Amounts, Need]] = {}
         self.capacity = [self.vector(node.capacity) for node in self.nodes]
         # dimensions of the device types each node has
         self.device_dimensions = [
@@ -64,9 +66,16 @@ class Cluster:
 
     def need(self, each: Amounts) -> Need:
         """Return one task's request as (dimension, amount)."""
-        return tuple(
+        known = self._needs.get(id(each))
+        if known is not None and known[0] is each:
+            return known[1]
+        need = tuple(
             sorted((self.dimension.get(resource, NONE_SUCH), amount) for resource, amount in flat(each).items())
         )
+        if len(self._needs) >= _NEEDS_KEPT:
+            self._needs.clear()
+        self._needs[id(each)] = (each, need)  # holding it keeps its id from being used again
+        return need
 
     def members(self, selector: Selector) -> tuple[int, ...]:
         """Return the usable nodes that the selector allows."""

@@ -70,6 +70,14 @@ class Head(NamedTuple):
     at: int
 
 
+class Heads(NamedTuple):
+    """The lanes of a line; ``firsts`` are in order, so that any part of them is a heap."""
+
+    names: list[Hashable]
+    lanes: list[list[Entry]]
+    firsts: list[Head]
+
+
 @dataclass(slots=True)
 class Line:
     """One queue's gangs.
@@ -90,6 +98,7 @@ class Line:
     _where: dict[str, tuple[Hashable, Rank]] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)  # by the uid of the gang that was asked for
     _kinds: tuple[type, ...] = ()  # of what ranks consist of
+    _heads: Heads | None = None
 
     @staticmethod
     def of(queue: Queue | None) -> Line:
@@ -117,10 +126,13 @@ class Line:
         entries = self.lanes.get(lane)
         if entries is None:
             self.lanes[lane] = [entry]
+            self._heads = None
         elif entries[-1].rank <= rank:
             entries.append(entry)
         else:
             insort(entries, entry, key=_rank_of)
+            if entries[0] is entry:
+                self._heads = None
 
     def drop(self, uid: str) -> None:
         """Let a gang leave."""
@@ -131,6 +143,8 @@ class Line:
         while entries[at].gang.uid != uid:  # equal ranks of a policy that is not total
             at += 1
         del entries[at]
+        if not at:
+            self._heads = None
         if not entries:
             del self.lanes[lane]
             self.failed.pop(lane, None)
@@ -142,11 +156,20 @@ class Line:
         self.tick = moment.tick
         if not self.policy.timed:
             return
+        self._heads = None
         for lane, entries in self.lanes.items():
             fresh = [Entry(self._rank(entry.gang, moment), entry.gang, entry.shape) for entry in entries]
             fresh.sort(key=_rank_of)
             self.lanes[lane] = fresh
             self._where.update((entry.gang.uid, (lane, entry.rank)) for entry in fresh)
+
+    def heads(self) -> Heads:
+        """Return the lanes and their first gangs; the same values until others are the first."""
+        if self._heads is None:
+            lanes = list(self.lanes.values())
+            firsts = sorted([Head(0.0, lane[0].rank, at, 0) for at, lane in enumerate(lanes)])
+            self._heads = Heads(list(self.lanes), lanes, firsts)
+        return self._heads
 
     def gangs(self) -> Iterator[Entry]:
         """Return all, lane by lane."""
@@ -191,7 +214,10 @@ class Line:
             ):
                 return False
             self._kinds = self._kinds or kinds
-        return all(part == part for part in rank)  # no NaN
+        for part in rank:  # noqa: SIM110 - asked very often
+            if part != part:  # NaN
+                return False
+        return True
 
 
 def _rank_of(entry: Entry) -> Rank:
@@ -207,17 +233,16 @@ class Walk:
         """Begin a pass; lanes whose first gang found no room when there was as much as now are left out."""
         self.line = line
         self._uses = uses
+        self._names, self._lanes, firsts = names, lanes, _ = line.heads()
         failed = line.failed if room is not None else None
         if failed:
-            left = [(name, lane) for name, lane in line.lanes.items() if failed.get(name) != (room, lane[0].gang.uid)]
-            self._names = [name for name, _ in left]
-            self._lanes = [lane for _, lane in left]
-        else:
-            self._names = list(line.lanes)
-            self._lanes = list(line.lanes.values())
+            firsts = [head for head in firsts if failed.get(names[head.lane]) != (room, lanes[head.lane][0].gang.uid)]
         self._closed: list[tuple[Head, Reason]] = []
-        self._heap = [self._head(at, 0) for at in range(len(self._lanes))]
-        heapify(self._heap)
+        if uses is None:
+            self._heap = firsts.copy()
+        else:
+            self._heap = [self._head(head.lane, 0) for head in firsts]
+            heapify(self._heap)
 
     def _head(self, lane: int, at: int) -> Head:
         entry = self._lanes[lane][at]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from octopus_hub.core.choices import Placed
 from octopus_hub.core.herd import Herd, difference
 from octopus_hub.core.line import Line, Shape
 from octopus_hub.core.placement import Role, roles_of
@@ -28,6 +29,14 @@ _NO_QUEUE = Queue(name="")
 
 
 @dataclass(slots=True)
+class Link:
+    """Of the nodes kept for blocked heads, one after the other: where gangs would go next if nothing ran."""
+
+    found: dict[tuple[Shape, frozenset[int]], Placed | None] = field(default_factory=dict)
+    kept: Placed | None = None  # what was kept then
+
+
+@dataclass(slots=True)
 class Memo:
     """The state between cycles."""
 
@@ -43,6 +52,7 @@ class Memo:
     claimants: set[str] = field(default_factory=set)  # those of them that wait themselves
     elastic: set[str] = field(default_factory=set)  # uids of running gangs that may have more tasks
     running: Mapping[str, Running] = field(default_factory=dict)
+    chain: list[Link] = field(default_factory=list)  # of the cycles before
     fits_bare: dict[tuple[Role, ...], bool] = field(default_factory=dict)
     now: float = 0.0
     until: float | None = None  # the plan answers unchanged inputs before this time
@@ -52,6 +62,7 @@ class Memo:
     _moments: dict[str, Moment] = field(default_factory=dict)
     _shapes: dict[tuple[tuple[Role, ...], tuple[int | None, ...]], Shape] = field(default_factory=dict)
     _by_needs: dict[int, tuple[object, Shape]] = field(default_factory=dict)
+    _attained: tuple[object, dict[str, dict[str, float]]] | None = None  # by queue and owner
     _known: dict[str, Waiting] = field(default_factory=dict)
     _avoiding: dict[str, Waiting] = field(default_factory=dict)
 
@@ -124,7 +135,13 @@ class Memo:
 
     def uses(self, queue: str) -> dict[str, float]:
         """Return what each owner in a queue has used of late, and an hour of what it holds."""
-        found = {owner: use for (name, owner), use in self.snapshot.attained.items() if name == queue}
+        attained = self.snapshot.attained
+        if self._attained is None or self._attained[0] is not attained:
+            by_queue: dict[str, dict[str, float]] = {}
+            for (name, owner), use in attained.items():
+                by_queue.setdefault(name, {})[owner] = use
+            self._attained = (attained, by_queue)
+        found = self._attained[1].get(queue, {}).copy()
         herd = self.herds.get(queue)
         for member in herd.members.values() if herd is not None else ():
             owner = member.running.gang.owner

@@ -41,8 +41,6 @@ class Trial:
     ----------
     free : list of list of int
         What is free on each node over ``cluster.resources``; negative where a node shrank or is kept for a gang.
-    kept : dict of int to list of int
-        What :meth:`keep` set aside, by node; part of what ``free`` no longer has.
     """
 
     def __init__(self, snapshot: Snapshot, cluster: Cluster | None = None) -> None:
@@ -51,7 +49,8 @@ class Trial:
         self.cluster = cluster or Cluster(snapshot.nodes)
         self.free = [list(vector) for vector in self.cluster.capacity]
         self.changes: list[int] = []
-        self.kept: dict[int, list[int]] = {}
+        self._kept: tuple[int, dict[int, list[int]]] | None = None
+        self._kept_places: list[Placement] = []
         self.kept_for: list[Waiting] = []
         self.holders = dict(snapshot.usage.holders)
         self.freed = 0  # how often something came free, over the snapshots
@@ -84,7 +83,8 @@ class Trial:
             else:
                 self._count(gang, total, -times)
         if not mark:
-            self.kept.clear()
+            self._kept = None
+            self._kept_places.clear()
             self.kept_for.clear()
 
     def follow(self, snapshot: Snapshot, changed: Sequence[str] | None = None) -> None:
@@ -247,12 +247,22 @@ class Trial:
         """Set nodes aside for a gang that waits, whatever runs there: others see that much less free."""
         self.kept_for.append(gang)
         self._move(gang, placement, 1)
-        for need in chosen(gang.needs, choices_of(placement)):
-            vector = self.cluster.vector(need.each)
-            for span in placement.get(need.role, ()):
-                kept = self.kept.setdefault(self.cluster.index[span.node], [0] * len(vector))
-                for dimension, amount in enumerate(vector):
-                    kept[dimension] += amount * span.count
+        self._kept_places.append(placement)
+
+    @property
+    def kept(self) -> dict[int, list[int]]:
+        """What :meth:`keep` set aside, by node; part of what ``free`` no longer has."""
+        if self._kept is None or self._kept[0] != len(self.kept_for):
+            found: dict[int, list[int]] = {}
+            for gang, placement in zip(self.kept_for, self._kept_places, strict=True):
+                for need in chosen(gang.needs, choices_of(placement)):
+                    vector = self.cluster.vector(need.each)
+                    for span in placement.get(need.role, ()):
+                        kept = found.setdefault(self.cluster.index[span.node], [0] * len(vector))
+                        for dimension, amount in enumerate(vector):
+                            kept[dimension] += amount * span.count
+            self._kept = (len(self.kept_for), found)
+        return self._kept[1]
 
     def spare(self, gang: Waiting, placement: Placement) -> None:
         """Give back what :meth:`keep` set aside, until the journal is rolled back."""
@@ -260,16 +270,14 @@ class Trial:
 
     def fits(self, gang: Waiting, placement: Placement) -> bool:
         """Say whether exactly this placement is free now."""
-        touched = {
-            (self.cluster.index[span.node], dimension)
-            for need in chosen(gang.needs, choices_of(placement))
-            for span in placement.get(need.role, ())
-            for dimension, _ in self.cluster.need(need.each)
-        }
-        self._move(gang, placement, 1)
-        fitting = all(self.free[at][dimension] >= 0 for at, dimension in touched)
-        self._move(gang, placement, -1)
-        return fitting
+        wanted: dict[tuple[int, int], int] = {}
+        for need in chosen(gang.needs, choices_of(placement)):
+            vector = self.cluster.need(need.each)
+            for span in placement.get(need.role, ()):
+                at = self.cluster.index[span.node]
+                for dimension, amount in vector:
+                    wanted[at, dimension] = wanted.get((at, dimension), 0) + amount * span.count
+        return all(self.free[at][dimension] >= amount for (at, dimension), amount in wanted.items())
 
     def usage(self) -> Usage:
         """Return the usage with everything that was added (what is kept counts as used)."""
