@@ -26,9 +26,8 @@ class Scale(ApiHandler):
     async def post(self, ns: str, name: str) -> None:
         """Write the wish, unless it holds already; refused in one sentence where it can't be fulfilled."""
         cache = self.service.cache
-        asked = self.body_as(ScaleRequest).sizes
         taskset = find(cache, self.who, ns, name)
-        sizes = wished_sizes(taskset, asked)
+        sizes = wished_sizes(taskset, self.body_as(ScaleRequest).sizes)
         if sizes != taskset.metadata.sizes:
             taskset = await self.service.backend.update_intent(taskset.metadata.uid, sizes=sizes)
             await caught_up(cache, taskset, self.service.settings.caught_up_seconds)
