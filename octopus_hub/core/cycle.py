@@ -73,9 +73,10 @@ class Cycle:
         self._claims.due()
         self._settle_claims()
         for name, line in self.memo.lines.items():
-            if line.policy.by_use and line.queue is not None:
-                self._uses[name] = dict(self.memo.moment(line.queue).uses)
-            self._walks[name] = Walk(line, self._uses.get(name), self._room(line))
+            uses = self.memo.moment(line.queue).uses if line.policy.by_use and line.queue is not None else None
+            if uses is not None:
+                self._uses[name] = uses.copy()
+            self._walks[name] = Walk(line, self._uses.get(name), self._room(line), uses)
         heads = [self._turn(name, entry) for name, walk in self._walks.items() if (entry := walk.first()) is not None]
         heapify(heads)
         while heads:

@@ -43,7 +43,9 @@ class Herd:
     ranked: list[Member] = field(default_factory=list)
     widths: dict[int, float] = field(default_factory=dict)  # by standing
     faults: dict[str, str] = field(default_factory=dict)  # of the queue's policy, by the uid of whom it was asked for
+    changes: int = 0  # how often one came or went
     _tick: float | None = None
+    _uses: dict[str, float] | None = None
     _fresh: list[Member] = field(default_factory=list)
 
     def put(self, running: Running, queue: Queue | None) -> None:
@@ -51,10 +53,12 @@ class Herd:
         member = Member(running, width(running.gang), evictable_from(running, queue))
         self.members[running.gang.uid] = member
         self._fresh.append(member)
+        self.changes += 1
 
     def drop(self, uid: str) -> None:
         """Note that a gang is gone."""
         member = self.members.pop(uid)
+        self.changes += 1
         self.faults.pop(uid, None)
         self._unrank(member)
         member.until = inf  # should it still be among the fresh ones
@@ -78,7 +82,7 @@ class Herd:
     def review(self, policy: Policy, moment: Moment) -> None:
         """Bring standings up to this tick."""
         tick = moment.tick
-        if self._tick == tick and not policy.by_use:
+        if self._tick == tick and (self._uses is moment.uses or not policy.by_use):
             for member in self._fresh:
                 if member.until <= tick:
                     self._rank(member, policy, moment)
@@ -87,7 +91,7 @@ class Herd:
                 if member.until <= tick:
                     self._rank(member, policy, moment)
         self._fresh.clear()
-        self._tick = tick
+        self._tick, self._uses = tick, moment.uses
 
     def above(self, claim: int) -> float:
         """Return how much those hold together that stand above a claim."""

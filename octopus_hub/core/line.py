@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from octopus_hub.core.placement import Role
@@ -99,6 +99,8 @@ class Line:
     _faults: dict[str, str] = field(default_factory=dict)  # by the uid of the gang that was asked for
     _kinds: tuple[type, ...] = ()  # of what ranks consist of
     _heads: Heads | None = None
+    _fails: int = 0
+    _begun: tuple[tuple[object, ...], list[Head]] | None = None  # how the last pass began, and from what
 
     @staticmethod
     def of(queue: Queue | None) -> Line:
@@ -171,6 +173,30 @@ class Line:
             self._heads = Heads(list(self.lanes), lanes, firsts)
         return self._heads
 
+    def begin(self, uses: dict[str, float] | None, room: int | None) -> list[Head]:
+        """Return the first gangs with which a pass begins, in order; lanes that found nothing in ``room`` left out."""
+        heads = self.heads()
+        failed = self.failed if room is not None else {}
+        state = (heads, uses, room, self._fails, len(failed))
+        known = self._begun
+        if known is not None and known[0][0] is heads and known[0][1] is uses and known[0][2:] == state[2:]:
+            return known[1]
+        firsts = heads.firsts
+        if failed:
+            names, lanes = heads.names, heads.lanes
+            firsts = [each for each in firsts if failed.get(names[each.lane]) != (room, lanes[each.lane][0].gang.uid)]
+        if uses is not None:
+            firsts = sorted(
+                Head(uses.get(heads.lanes[each.lane][0].gang.owner, 0.0), each.rank, each.lane, 0) for each in firsts
+            )
+        self._begun = (state, firsts)
+        return firsts
+
+    def failed_in(self, lane: Hashable, room: int, uid: str) -> None:
+        """Note that the first gang of a lane found nothing in this much room."""
+        self.failed[lane] = (room, uid)
+        self._fails += 1
+
     def gangs(self) -> Iterator[Entry]:
         """Return all, lane by lane."""
         for entries in self.lanes.values():
@@ -229,20 +255,24 @@ class Walk:
 
     __slots__ = ("_closed", "_heap", "_lanes", "_names", "_uses", "line")
 
-    def __init__(self, line: Line, uses: dict[str, float] | None, room: int | None = None) -> None:
-        """Begin a pass; lanes whose first gang found no room when there was as much as now are left out."""
+    def __init__(
+        self,
+        line: Line,
+        uses: dict[str, float] | None,
+        room: int | None = None,
+        first_uses: dict[str, float] | None = None,
+    ) -> None:
+        """Begin a pass; lanes whose first gang found no room when there was as much as now are left out.
+
+        ``first_uses`` is what ``uses`` is now, as a value that nobody changes.
+        """
         self.line = line
         self._uses = uses
-        self._names, self._lanes, firsts = names, lanes, _ = line.heads()
-        failed = line.failed if room is not None else None
-        if failed:
-            firsts = [head for head in firsts if failed.get(names[head.lane]) != (room, lanes[head.lane][0].gang.uid)]
+        self._names, self._lanes, _ = line.heads()
         self._closed: list[tuple[Head, Reason]] = []
-        if uses is None:
-            self._heap = firsts.copy()
-        else:
-            self._heap = [self._head(head.lane, 0) for head in firsts]
-            heapify(self._heap)
+        if uses is not None and first_uses is None:
+            first_uses = uses.copy()
+        self._heap = line.begin(first_uses if uses is not None else None, room).copy()
 
     def _head(self, lane: int, at: int) -> Head:
         entry = self._lanes[lane][at]
@@ -277,7 +307,7 @@ class Walk:
         """Close the next gang's lane, and remember that it found nothing in this much room."""
         head = self._heap[0]
         if not head.at:
-            self.line.failed[self._names[head.lane]] = (room, self._lanes[head.lane][0].gang.uid)
+            self.line.failed_in(self._names[head.lane], room, self._lanes[head.lane][0].gang.uid)
         self.close(reason)
 
     def reasons(self) -> dict[str, Reason]:

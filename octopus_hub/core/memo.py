@@ -25,6 +25,7 @@ from octopus_hub.core.trial import Trial
 from octopus_hub.model.queue import Queue
 
 SHAPES_KEPT = 50_000
+_NONE: dict[str, float] = {}
 _NO_QUEUE = Queue(name="")
 
 
@@ -63,6 +64,7 @@ class Memo:
     _shapes: dict[tuple[tuple[Role, ...], tuple[int | None, ...]], Shape] = field(default_factory=dict)
     _by_needs: dict[int, tuple[object, Shape]] = field(default_factory=dict)
     _attained: tuple[object, dict[str, dict[str, float]]] | None = None  # by queue and owner
+    _uses: dict[str, tuple[dict[str, float], int, dict[str, float]]] = field(default_factory=dict)  # as of a herd
     _known: dict[str, Waiting] = field(default_factory=dict)
     _avoiding: dict[str, Waiting] = field(default_factory=dict)
 
@@ -141,11 +143,16 @@ class Memo:
             for (name, owner), use in attained.items():
                 by_queue.setdefault(name, {})[owner] = use
             self._attained = (attained, by_queue)
-        found = self._attained[1].get(queue, {}).copy()
-        herd = self.herds.get(queue)
+        had, herd = self._attained[1].get(queue, _NONE), self.herds.get(queue)
+        members = herd.changes if herd is not None else 0
+        known = self._uses.get(queue)
+        if known is not None and known[1] == members and (known[0] is had or known[0] == had):
+            return known[2]
+        found = had.copy()
         for member in herd.members.values() if herd is not None else ():
             owner = member.running.gang.owner
             found[owner] = found.get(owner, 0.0) + member.width * HELD_SECONDS
+        self._uses[queue] = (had, members, found)
         return found
 
     def shape(self, gang: Waiting) -> Shape:
