@@ -13,6 +13,7 @@ former (``control``, the simulator) makes a new one once per review. No clock, n
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from math import inf, log
@@ -50,7 +51,7 @@ class Life(NamedTuple):
 
 def size_class(width: float) -> int:
     """Return the size class of so many devices."""
-    return next((at for at, bound in enumerate(_SIZES) if width <= bound), len(_SIZES))
+    return bisect_left(_SIZES, width)
 
 
 def age_bin(age: float) -> int:

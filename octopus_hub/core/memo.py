@@ -108,11 +108,11 @@ class Memo:
         self.trial.quotas.spent = snapshot.spent
         self.empty.rollback()
         self._follow_running(snapshot.running, known)
+        if snapshot.history is not before.history:
+            self._learn()
         if not _same(snapshot.queues, before.queues):
             self._follow_queues(snapshot.queues)
         self._follow_waiting(waiting if isinstance(waiting, list) else list(waiting), known)
-        if snapshot.history is not before.history:
-            self._learn()
         if last is not None and not _carried_out(last, snapshot):
             self.trial.freed += 1
         for line in self.lines.values():
@@ -323,6 +323,7 @@ class Memo:
         line = self.lines.get(gang.queue)
         if line is None:
             line = self.lines[gang.queue] = Line.of(queue)
+            line.tick = self.moment(queue).tick  # all ranks are of now
         line.put(gang, self.shape(gang), self.moment(queue))
 
 
