@@ -197,7 +197,7 @@ class Faulty(RunningEngine):
     # --- the files
     def folders(self, name: str) -> list[Path]:
         """Return the folders of its tasks, oldest first."""
-        found = self.state.glob(f"tasks/*/{name}/*/")
+        found = self.state.glob(f"tasks/*/{name}/[!.]*/")
         return sorted(found, key=lambda path: path.stat().st_ctime_ns)
 
     def starts(self, name: str) -> int:

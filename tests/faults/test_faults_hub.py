@@ -59,7 +59,7 @@ def phase(own: Product, name: str) -> Phase:
 
 
 def folders(own: Product, name: str) -> list[Path]:
-    return sorted(own.state.glob(f"tasks/*/{name}/*/"), key=lambda path: path.stat().st_ctime_ns)
+    return sorted(own.state.glob(f"tasks/*/{name}/[!.]*/"), key=lambda path: path.stat().st_ctime_ns)
 
 
 def starts(own: Product, name: str) -> int:

@@ -183,7 +183,7 @@ def test_anothers_secret_workspace_and_name_can_not_be_used(two: Two) -> None:
 
 def test_a_task_of_one_can_not_touch_anything_of_the_other(two: Two) -> None:
     state = two.product.state
-    (task,) = state.glob(f"tasks/{B}/{MARK}/*/")
+    (task,) = state.glob(f"tasks/{B}/{MARK}/[!.]*/")
     assert task.stat().st_uid == 0 and (task / "work").stat().st_uid == pwd.getpwnam(B).pw_uid
     (record,) = state.glob(f"records/{B}/done/*/")
     main = json.loads((task / "started.json").read_text())["pid"]
