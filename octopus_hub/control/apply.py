@@ -320,6 +320,15 @@ def failed_creation(taskset: TaskSet, member: act.Member, error: OctopusError, n
     )
 
 
+def without_counts(status: Status) -> Status:
+    """Return what is left of a status without the counts of its tasks."""
+    roles = [
+        msgspec.structs.replace(role, pending=0, bound=0, running=0, succeeded=0, failed=0, unknown=0, exceptional=[])
+        for role in status.roles
+    ]
+    return msgspec.structs.replace(status, roles=roles)
+
+
 def _node_of(taskset: TaskSet, member: act.Member) -> str:
     for span in taskset.status.placement.get(member.role, ()):
         if span.first <= member.index < span.first + span.count:

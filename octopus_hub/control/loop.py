@@ -12,16 +12,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
-from octopus_hub.backends.base import Backend, Change, Gone
-from octopus_hub.control.apply import Apply, HookRefused, Recorder, Replaced, failed_creation, with_conditions
+from octopus_hub.backends.base import Backend, Change
+from octopus_hub.control.apply import (
+    Apply,
+    HookRefused,
+    Recorder,
+    Replaced,
+    failed_creation,
+    with_conditions,
+    without_counts,
+)
 from octopus_hub.control.boards import boards, conditions
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.calendar import AHEAD_SECONDS
 from octopus_hub.control.forecasts import Forecasts
 from octopus_hub.control.metrics import Metrics
 from octopus_hub.control.waiting import WaitingRoom
+from octopus_hub.control.watch import Watch
 from octopus_hub.control.workqueue import WorkQueue
 from octopus_hub.core import actions as act
 from octopus_hub.core.lifecycle import advance
@@ -52,7 +59,6 @@ CYCLE_PAUSE_SECONDS = 0.1  # ... which is never put off for longer
 SHORTEST_SECONDS = 0.01  # less would be a busy loop
 CONFLICT_SECONDS = 1.0  # after a conflict, should the watch bring nothing
 EXPECTATION_SECONDS = 30.0  # unseen after this, list again
-RESYNC_SECONDS = 60.0  # all is listed again this often, should a change have been lost
 
 
 class Controller:
@@ -106,15 +112,14 @@ class Controller:
         self._dependents: dict[tuple[str, str], set[str]] = {}
         self._boards_due = float("-inf")
         self._wake: asyncio.TimerHandle | None = None
-        self._resync: asyncio.Timeout | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._listed = asyncio.Event()
+        self._watch = Watch(backend, cache, self.metrics, filled=self._filled, changed=self._notice)
 
     async def start(self) -> None:
         """List, then watch and work in the background; returns when the cache is filled."""
         await self._apply.begin()
-        self._tasks = [asyncio.create_task(self._follow(), name="watch")]
-        await self._listed.wait()
+        self._tasks = [asyncio.create_task(self._watch.follow(), name="watch")]
+        await self._watch.listed.wait()
         self._tasks.append(asyncio.create_task(self._schedule_loop(), name="schedule"))
         self._tasks.extend(asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(WORKERS))
 
@@ -133,46 +138,13 @@ class Controller:
         return self._queue.idle and not self._dirty.is_set()
 
     # --- watch
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._watch_from(await self._list())
-            except Gone:
-                log.info("the watch fell behind; listing again")
-            except OctopusError as error:
-                log.error("the watch failed, listing again: %s", error)
-                await asyncio.sleep(1.0)
-            except Exception:
-                self.metrics.errors.labels("bug").inc()
-                log.exception("the watch failed, listing again")
-                await asyncio.sleep(1.0)
-
-    async def _list(self) -> int:
-        """Fill the cache and look at everything; returns the revision to watch from."""
-        listing = await self._backend.listing()
+    def _filled(self, changes: Sequence[Change]) -> None:
+        """Look at everything: the cache was filled anew."""
         self._apply.expectations.clear()
-        for change in self.cache.replace(listing):
+        for change in changes:
             self._notice(change)
         for taskset in self.cache.tasksets.values():
             self._notice_taskset(taskset)
-        self._listed.set()
-        return listing.revision
-
-    async def _watch_from(self, revision: int) -> None:
-        """Take changes until it is time to list again."""
-        try:
-            async with asyncio.timeout(RESYNC_SECONDS) as self._resync:
-                async for change in self._backend.watch(revision):
-                    self.cache.apply(change)
-                    self._notice(change)
-        except TimeoutError:
-            return
-        finally:
-            self._resync = None
-
-    def _list_again(self) -> None:
-        if self._resync is not None and not self._resync.expired():
-            self._resync.reschedule(asyncio.get_running_loop().time())
 
     def _notice(self, change: Change) -> None:
         self._apply.expectations.see(change)
@@ -237,7 +209,9 @@ class Controller:
         plan = self._schedule(snapshot, waiting, now, self._memo)
         self.metrics.schedule_seconds.observe(time.perf_counter() - started)
         self._memo = plan.memo
-        self._note_faults(plan)
+        if plan.faults is not self._faults:
+            self.metrics.count_faults(plan.faults)
+            self._faults = plan.faults
         for admission in plan.admissions:
             taskset = self.cache.tasksets.get(admission.uid)
             if taskset is None or not taskset.status.phase.waiting:
@@ -302,15 +276,6 @@ class Controller:
             self._wake.cancel()
         self._wake = loop.call_at(due, self._dirty.set)
 
-    def _note_faults(self, plan: Plan) -> None:
-        """Count what policies did wrong, once for each Plan; the queues' boards say it as long as it lasts."""
-        if plan.faults is self._faults:
-            return
-        for fault in plan.faults:
-            self.metrics.policy_faults.labels(fault.queue, fault.policy).inc()
-            log.warning("policy %s of queue %s: %s", fault.policy, fault.queue, fault.message)
-        self._faults = plan.faults
-
     async def _write_boards(self, waits: Any, withheld: dict[str, Reason], now: float) -> None:
         moment = asyncio.get_running_loop().time()
         if moment < self._boards_due and len(self._waiting):
@@ -361,7 +326,7 @@ class Controller:
             return
         now = self._clock()
         taskset = await self._evict(taskset, now)
-        taskset = self._fail_dependent(taskset, now)
+        taskset = self._waiting.fail_dependent(taskset, now)
         step = advance(taskset, self.cache.tasks_of(uid), now, seed=self._seed)
         if step.status != taskset.status and self._may_write(taskset, step.status):
             taskset = await self._write(taskset, step.status)
@@ -395,7 +360,7 @@ class Controller:
         left = EXPECTATION_SECONDS - self._apply.expectations.waited(uid, asyncio.get_running_loop().time())
         if left <= 0:
             log.warning("changes that were ordered were not seen; listing again")
-            self._list_again()
+            self._watch.list_again()
         self._queue.add_after(uid, max(left, CONFLICT_SECONDS))
 
     async def _write(self, taskset: TaskSet, status: Status) -> TaskSet:
@@ -408,7 +373,7 @@ class Controller:
 
     def _may_write(self, taskset: TaskSet, status: Status) -> bool:
         """Counts alone are written once a second at most; everything else at once."""
-        if _without_counts(taskset.status) != _without_counts(status):
+        if without_counts(taskset.status) != without_counts(status):
             return True
         last = self._written_at.get(taskset.metadata.uid, float("-inf"))
         since = asyncio.get_running_loop().time() - last
@@ -432,23 +397,3 @@ class Controller:
         if isinstance(error, HookRefused):
             status = with_conditions(status, error.conditions)
         await self._write(taskset, status)
-
-    def _fail_dependent(self, taskset: TaskSet, now: float) -> TaskSet:
-        """A TaskSet whose ``after`` can no longer be fulfilled ends like a stopped one, and says why."""
-        if not taskset.spec.after or not taskset.status.phase.waiting or taskset.metadata.stop_requested_at:
-            return taskset
-        reason = self._waiting.withheld(taskset)
-        if reason is None or reason.code != "DependencyFailed":
-            return taskset
-        self._waiting.leave(taskset.metadata.uid)
-        metadata = msgspec.structs.replace(taskset.metadata, stop_requested_at=now)
-        status = msgspec.structs.replace(taskset.status, reason=reason.code, message=reason.message)
-        return msgspec.structs.replace(taskset, metadata=metadata, status=status)
-
-
-def _without_counts(status: Status) -> Status:
-    roles = [
-        msgspec.structs.replace(role, pending=0, bound=0, running=0, succeeded=0, failed=0, unknown=0, exceptional=[])
-        for role in status.roles
-    ]
-    return msgspec.structs.replace(status, roles=roles)

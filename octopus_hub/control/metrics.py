@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from octopus_hub.core.plan import Fault
+
+log = logging.getLogger(__name__)
 
 _LATENCIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 
@@ -43,3 +50,9 @@ class Metrics:
             buckets=(0.1, 1, 10, 60, 600, 3600, 86400),
             registry=self.registry,
         )
+
+    def count_faults(self, faults: Iterable[Fault]) -> None:
+        """Count what policies did wrong in a cycle; the queues' boards say it as long as it lasts."""
+        for fault in faults:
+            self.policy_faults.labels(fault.queue, fault.policy).inc()
+            log.warning("policy %s of queue %s: %s", fault.policy, fault.queue, fault.message)

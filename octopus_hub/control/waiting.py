@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 
+import msgspec
+
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.gangs import queued_at, waiting_gang
 from octopus_hub.core.lifecycle import after_reason
@@ -97,6 +99,18 @@ class WaitingRoom:
             uid = self._cache.by_key.get((namespace, after.name))
             others[after.name] = self._cache.tasksets[uid].status.phase if uid else None
         return after_reason(taskset, others)
+
+    def fail_dependent(self, taskset: TaskSet, now: float) -> TaskSet:
+        """A TaskSet whose ``after`` can no longer be fulfilled ends like a stopped one, and says why."""
+        if not taskset.spec.after or not taskset.status.phase.waiting or taskset.metadata.stop_requested_at:
+            return taskset
+        reason = self.withheld(taskset)
+        if reason is None or reason.code != "DependencyFailed":
+            return taskset
+        self.leave(taskset.metadata.uid)
+        metadata = msgspec.structs.replace(taskset.metadata, stop_requested_at=now)
+        status = msgspec.structs.replace(taskset.status, reason=reason.code, message=reason.message)
+        return msgspec.structs.replace(taskset, metadata=metadata, status=status)
 
     def _settled(self, uid: str, unseen: Set[str]) -> bool:
         """Show or hide one; returns whether nothing but a note of it can change that."""
