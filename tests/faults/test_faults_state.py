@@ -78,7 +78,7 @@ def is_whole(own: Faulty) -> None:
 
 
 def test_a_state_of_an_older_version_is_migrated(left: Faulty) -> None:
-    edited(left, "DROP TABLE addresses", "DROP TABLE images", "PRAGMA user_version = 1")  # what version 1 knew
+    edited(left, "DROP TABLE addresses", "DROP TABLE images", "DROP TABLE objects", "PRAGMA user_version = 1")  # what version 1 knew
     left.start()
     is_whole(left)
     left.kill()
