@@ -78,7 +78,8 @@ def is_whole(own: Faulty) -> None:
 
 
 def test_a_state_of_an_older_version_is_migrated(left: Faulty) -> None:
-    edited(left, "DROP TABLE addresses", "DROP TABLE images", "DROP TABLE objects", "PRAGMA user_version = 1")  # what version 1 knew
+    newer = ("addresses", "images", "objects")  # than version 1
+    edited(left, *(f"DROP TABLE {each}" for each in newer), "PRAGMA user_version = 1")
     left.start()
     is_whole(left)
     left.kill()
