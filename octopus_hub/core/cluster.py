@@ -52,6 +52,10 @@ class Cluster:
         self._idling: dict[frozenset[int], tuple[frozenset[int], NDArray[np.bool_]]] = {}
         self._domains: dict[str, tuple[str, ...]] = {}
         self._totals: dict[Selector, list[int]] = {}
+        # what all nodes have together, usable or not
+        self.everything = {
+            resource: sum(vector[at] for vector in self.capacity) for at, resource in enumerate(self.resources)
+        }
 
     def vector(self, amounts: Amounts) -> list[int]:
         """Return amounts as a vector; device types that no node has are left out."""

@@ -97,15 +97,8 @@ class Memo:
         delta = snapshot.delta
         known = delta if delta is not None and before.delta is not None and delta.before is before.delta.after else None
         self.trial.follow(snapshot, known.nodes if known is not None else None)
-        if (
-            self.trial.quotas is None
-            or not _same(snapshot.queues, before.queues)
-            or not _same(snapshot.cohorts, before.cohorts)
-        ):
-            self.trial.quotas = Quotas(snapshot.queues, snapshot.cohorts, snapshot.usage, self._capacity())
         if not _same(snapshot.spent, before.spent):
             self.trial.freed += 1
-        self.trial.quotas.spent = snapshot.spent
         self.empty.rollback()
         self._follow_running(snapshot.running, known)
         if snapshot.history is not before.history:
@@ -215,16 +208,7 @@ class Memo:
     @property
     def quotas(self) -> Quotas:
         """The quotas with what is tried in this cycle."""
-        assert self.trial.quotas is not None
         return self.trial.quotas
-
-    def _capacity(self) -> dict[str, int]:
-        cluster = self.trial.cluster
-        totals = [0] * len(cluster.resources)
-        for vector in cluster.capacity:
-            for dimension, amount in enumerate(vector):
-                totals[dimension] += amount
-        return dict(zip(cluster.resources, totals, strict=True))
 
     # --- following
     def _learn(self) -> None:

@@ -13,13 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from octopus_hub.core import overquota
 from octopus_hub.core.budget import Action, over_budget
 from octopus_hub.core.cohort import Node, grow, limit, roots
-from octopus_hub.core.reason import Reason, flat, unflat
-from octopus_hub.core.snapshot import Snapshot, Usage, Waiting, charged, gang_total
-from octopus_hub.core.trial import Trial
+from octopus_hub.core.reason import Reason, flat
+from octopus_hub.core.snapshot import Usage, Waiting, charged
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.queue import Cohort, Queue
 
-__all__ = ["LAST", "Quotas", "charged", "check", "check_empty", "limit"]
+__all__ = ["LAST", "Quotas", "charged", "limit"]
 
 MILLION = 1_000_000
 LAST = 10**18  # shares from here on are served only when nobody else waits
@@ -98,7 +97,7 @@ class Quotas:
         """Count a gang (``times`` -1: take it back). ``tasks``: its members; else what its roles ask for."""
         self._touched.add(gang.queue)
         node = self._nodes.get(gang.queue)
-        user = self._user(gang)
+        user = self.used_by(gang)
         holders = [user, *(self._group((gang.queue, name)) for name in gang.groups)]
         for resource, amount in total.items():
             if node is not None:
@@ -151,7 +150,7 @@ class Quotas:
     def _over_holders(self, gang: Waiting, total: Mapping[str, int], *, empty: bool) -> Reason | None:
         queue = self.queues[gang.queue]
         if queue.per_user is not None:
-            used = {} if empty else self._user(gang)
+            used = {} if empty else self.used_by(gang)
             for resource, amount, have, bound in _beyond(queue.per_user, total, used):
                 return overquota.user(queue, gang, (resource, amount, have, bound))
         if queue.per_group is not None:
@@ -240,6 +239,10 @@ class Quotas:
         node = self._nodes.get(queue)
         return {name: used for name, used in node.used.items() if used} if node else {}
 
+    def used_by(self, gang: Waiting) -> dict[str, int]:
+        """Return what the owner of a gang uses in its queue, by resource; not to be changed."""
+        return _filled(self._users, (gang.queue, gang.owner), self._usage.users)
+
     def tasks(self, queue: str, owner: str) -> int:
         """Return how many admitted tasks a user has in a queue."""
         key = (queue, owner)
@@ -248,9 +251,6 @@ class Quotas:
     def node(self, queue: str) -> Node | None:
         """Return a queue's place in the tree; not to be changed."""
         return self._nodes.get(queue)
-
-    def _user(self, gang: Waiting) -> dict[str, int]:
-        return _filled(self._users, (gang.queue, gang.owner), self._usage.users)
 
     def _group(self, key: _Key) -> dict[str, int]:
         return _filled(self._groups, key, self._usage.groups)
@@ -282,33 +282,6 @@ def beyond_queued(queue: Queue, waiting: Iterable[Waiting]) -> dict[str, Reason]
         if counts[gang.owner] > most:
             late.append(gang)
     return {gang.uid: overquota.queued(queue, gang.owner, counts[gang.owner]) for gang in late}
-
-
-def check(where: Snapshot | Trial, gang: Waiting) -> Reason | None:
-    """Return why the quotas refuse ``gang`` now, or None; one queue and its users only."""
-    trial = Trial(where) if isinstance(where, Snapshot) else where
-    if trial.quotas is not None:
-        return trial.quotas.check(gang, gang_total(gang.needs))
-    queue = trial.queues.get(gang.queue)
-    if queue is None or not _bounds_something(queue):
-        return None
-    usage = Usage(
-        queues={gang.queue: unflat(trial.queue_used(gang.queue))},
-        users={(gang.queue, gang.owner): unflat(trial.user_used(gang.queue, gang.owner))},
-    )
-    return Quotas({gang.queue: queue}, {}, usage, {}).check(gang, gang_total(gang.needs))
-
-
-def check_empty(queue: Queue, gang: Waiting) -> Reason | None:
-    """Return why the quotas refuse ``gang`` even when nothing is in use, or None; one queue and its users only."""
-    if not _bounds_something(queue):
-        return None
-    return Quotas({queue.name: queue}, {}, Usage(), {}).check_empty(gang, gang_total(gang.needs))
-
-
-def _bounds_something(queue: Queue) -> bool:
-    bounds = (queue.nominal, queue.per_user, queue.per_group, queue.max_running_tasks_per_user, queue.budget)
-    return any(bound is not None for bound in bounds)
 
 
 def _standing_in_the_way(leaf: Node, resource: str, amount: int) -> Iterable[str]:

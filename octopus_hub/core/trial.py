@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from octopus_hub.core.choices import choices_of, chosen
-from octopus_hub.core.reason import flat, unflat
+from octopus_hub.core.quota import Quotas
 from octopus_hub.core.slots import NONE_SUCH, Cluster, Columns, Need, Selector, Slots
-from octopus_hub.core.snapshot import Placement, Running, Snapshot, Usage, Waiting, accumulate, placed_total
+from octopus_hub.core.snapshot import Placement, Running, Snapshot, Waiting, placed_total
 from octopus_hub.model.amounts import Amounts
-
-if TYPE_CHECKING:
-    from octopus_hub.core.quota import Quotas
 
 # resources of so many tasks taken on a node; or a gang and its total that were counted on its queue and owner
 _Entry = tuple[int, Need, Waiting | None, Mapping[str, int], int]
@@ -54,11 +51,9 @@ class Trial:
         self.kept_for: list[Waiting] = []
         self.holders = dict(snapshot.usage.holders)
         self.freed = 0  # how often something came free, over the snapshots
-        self.quotas: Quotas | None = None  # counts instead of the trial where a cycle has set it
+        self.quotas = self._new_quotas(snapshot)
         self._journal: list[_Entry] = []
         self._footprints: dict[str, _Footprint] = {}
-        self._queue_used: dict[str, dict[str, int]] = {}
-        self._user_used: dict[tuple[str, str], dict[str, int]] = {}
         self._columns = Columns(self.free, self.changes)
         self._slots: dict[tuple[Need, Selector, frozenset[int]], Slots] = {}
         for name, amounts in snapshot.usage.nodes.items():
@@ -100,11 +95,13 @@ class Trial:
                     self._hold(name, after.nodes.get(name))
             elif before.nodes is not after.nodes:
                 self._follow_nodes(before.nodes, after.nodes)
-            self._queue_used.clear()
-            self._user_used.clear()
             self.holders = dict(after.holders)
-            if self.quotas is not None:
+        if _same(snapshot.queues, self.snapshot.queues) and _same(snapshot.cohorts, self.snapshot.cohorts):
+            if before is not after:
                 self.quotas.sync(after)
+            self.quotas.spent = snapshot.spent
+        else:
+            self.quotas = self._new_quotas(snapshot)
         self.snapshot = snapshot
         self.queues = snapshot.queues
         if len(self.changes) > _CHANGES_KEPT:
@@ -117,6 +114,9 @@ class Trial:
             self._slots.clear()
         if len(self._footprints) > 2 * len(snapshot.running) + _SLOTS_KEPT:
             self._footprints.clear()
+
+    def _new_quotas(self, snapshot: Snapshot) -> Quotas:
+        return Quotas(snapshot.queues, snapshot.cohorts, snapshot.usage, self.cluster.everything, snapshot.spent)
 
     def _follow_nodes(self, before: Mapping[str, Amounts], after: Mapping[str, Amounts]) -> None:
         for name, amounts in after.items():
@@ -165,23 +165,6 @@ class Trial:
         self.changes.append(at)
         self._journal.append((at, need, None, _NOTHING, count))
 
-    def queue_used(self, queue: str) -> dict[str, int]:
-        """Return what a queue uses, by resource name."""
-        found = self._queue_used.get(queue)
-        if found is None:
-            amounts = self.snapshot.usage.queues.get(queue)
-            found = self._queue_used[queue] = flat(amounts) if amounts is not None else {}
-        return found
-
-    def user_used(self, queue: str, owner: str) -> dict[str, int]:
-        """Return what a user uses in a queue, by resource name."""
-        key = (queue, owner)
-        found = self._user_used.get(key)
-        if found is None:
-            amounts = self.snapshot.usage.users.get(key)
-            found = self._user_used[key] = flat(amounts) if amounts is not None else {}
-        return found
-
     def add(self, gang: Waiting, placement: Placement) -> None:
         """Admit a gang: its nodes, its queue and its owner use more."""
         self._move(gang, placement, 1)
@@ -206,7 +189,7 @@ class Trial:
                     vector[dimension] -= amount * count
             changes.append(at)
             journal.append(take)
-        if self.quotas is None or not self.quotas.unlimited(running.gang.queue):
+        if not self.quotas.unlimited(running.gang.queue):
             self.charge(running.gang, known.total, -1)
 
     def put_back(self, running: Running) -> None:
@@ -214,7 +197,7 @@ class Trial:
         known = self._footprints[running.gang.uid]
         for at, need, _, _, count in known.takes:
             self.take(at, need, -count)
-        if self.quotas is None or not self.quotas.unlimited(running.gang.queue):
+        if not self.quotas.unlimited(running.gang.queue):
             self.charge(running.gang, known.total, 1)
 
     def _footprint(self, running: Running) -> _Footprint:
@@ -235,11 +218,7 @@ class Trial:
         self._journal.append((0, (), gang, total, times))
 
     def _count(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
-        if self.quotas is not None:
-            self.quotas.charge(gang, total, times)
-            return
-        accumulate(self.queue_used(gang.queue), total, times)
-        accumulate(self.user_used(gang.queue, gang.owner), total, times)
+        self.quotas.charge(gang, total, times)
         for resource in total:
             self.holders[resource] = self.holders.get(resource, 0) + times
 
@@ -279,18 +258,6 @@ class Trial:
                     wanted[at, dimension] = wanted.get((at, dimension), 0) + amount * span.count
         return all(self.free[at][dimension] >= amount for (at, dimension), amount in wanted.items())
 
-    def usage(self) -> Usage:
-        """Return the usage with everything that was added (what is kept counts as used)."""
-        users: dict[tuple[str, str], Amounts] = dict(self.snapshot.usage.users)
-        users.update({key: unflat(entries) for key, entries in self._user_used.items()})
-        queues: dict[str, Amounts] = dict(self.snapshot.usage.queues)
-        queues.update({name: unflat(entries) for name, entries in self._queue_used.items()})
-        nodes: dict[str, Amounts] = dict(self.snapshot.usage.nodes)
-        for at in set(self.changes):
-            used = [a - b for a, b in zip(self.cluster.capacity[at], self.free[at], strict=True)]
-            nodes[self.cluster.nodes[at].name] = unflat(dict(zip(self.cluster.resources, used, strict=True)))
-        return Usage(nodes=nodes, queues=queues, users=users, holders=dict(self.holders))
-
     def _move(self, gang: Waiting, placement: Placement, sign: int) -> None:
         for need in chosen(gang.needs, choices_of(placement)):
             vector = self.cluster.need(need.each)
@@ -298,3 +265,7 @@ class Trial:
                 at = self.cluster.index.get(span.node)
                 if at is not None:  # a node that is gone holds nothing that could be given
                     self.take(at, vector, sign * span.count)
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other or one == other

@@ -7,7 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from octopus_hub.core.reason import unflat
 from octopus_hub.core.snapshot import NodeView, RoleNeed, Snapshot, Usage, Waiting, held
+from octopus_hub.core.trial import Trial
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.queue import Queue
 from octopus_hub.model.status import Span
@@ -96,6 +98,21 @@ def _assert_within_quota(more: Amounts, after: Amounts, quota: Amounts | None) -
     if quota.devices:
         for kind, count in more.devices.items():
             assert not count or after.devices[kind] <= quota.devices.get(kind, 0)
+
+
+def usage_of(trial: Trial, *gangs: Waiting) -> Usage:
+    """Return what is used in a trial: by node, by queue, and by the owners of these gangs."""
+    cluster = trial.cluster
+    nodes = {}
+    for at, free in enumerate(trial.free):
+        used = [a - b for a, b in zip(cluster.capacity[at], free, strict=True)]
+        if any(used):
+            nodes[cluster.nodes[at].name] = unflat(dict(zip(cluster.resources, used, strict=True)))
+    return Usage(
+        nodes=nodes,
+        queues={name: unflat(trial.quotas.used(name)) for name in trial.queues},
+        users={(gang.queue, gang.owner): unflat(trial.quotas.used_by(gang)) for gang in gangs},
+    )
 
 
 def admitted(plan: Any, waiting: Sequence[Waiting]) -> list[tuple[Waiting, Mapping[str, tuple[Span, ...]]]]:

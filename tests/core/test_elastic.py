@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduling_builders import amounts, assert_no_overcommit, gang, node, role
+from scheduling_builders import amounts, assert_no_overcommit, gang, node, role, usage_of
 
 from octopus_hub.core import elastic
 from octopus_hub.core.placement import find
@@ -143,10 +143,10 @@ def test_quotas_bound_it() -> None:
     trial = Trial(view([gpu("n1", 8)], one))
 
     def five(waiting: Waiting, total: Mapping[str, int]) -> bool:
-        return trial.queue_used(waiting.queue).get("gpu", 0) + total["gpu"] <= 5
+        return trial.quotas.used(waiting.queue).get("gpu", 0) + total["gpu"] <= 5
 
     (resize,) = elastic.grow(trial, NOW, five)
-    assert where(resize) == {"n1": 5} and trial.queue_used("q")["gpu"] == 5
+    assert where(resize) == {"n1": 5} and trial.quotas.used("q")["gpu"] == 5
 
 
 def test_a_required_level_holds_and_a_preferred_one_comes_first() -> None:
@@ -183,7 +183,7 @@ def test_it_starts_with_as_many_as_fit() -> None:
     assert placement is not None
     placed = elastic.start_size(trial, waiting, placement, everything)
     assert size(placed, "worker") == 6 and trial.free == before
-    assert trial.queue_used("q").get("gpu", 0) == 0
+    assert trial.quotas.used("q").get("gpu", 0) == 0
     fixed = gang("b", role(count=2, gpu=1))
     assert elastic.start_size(trial, fixed, {"worker": (Span(node="n1", first=0, count=2),)}, everything) == {
         "worker": (Span(node="n1", first=0, count=2),)
@@ -215,7 +215,7 @@ def test_it_never_goes_below_its_minimum_and_a_refused_try_leaves_no_trace() -> 
     trial = Trial(view([gpu("n1")], victim))
     before = [list(row) for row in trial.free]
     assert elastic.shrink(trial, victim, claimant, fits(claimant), NOW) is None
-    assert trial.free == before and trial.queue_used("q")["gpu"] == 4
+    assert trial.free == before and trial.quotas.used("q")["gpu"] == 4
     fresh = replace(victim, since=NOW - 1)
     one = gang("c", role(count=1, gpu=1))
     assert elastic.shrink(trial, fresh, one, fits(one), NOW) is None, "left alone for a while"
@@ -273,13 +273,13 @@ def test_law_7_growing_never_overcommits(data: Any) -> None:
     after = Trial(snapshot)
 
     def allows(waiting: Waiting, total: Mapping[str, int]) -> bool:
-        return after.queue_used("q").get("gpu", 0) + total["gpu"] <= limit
+        return after.quotas.used("q").get("gpu", 0) + total["gpu"] <= limit
 
     resizes = elastic.grow(after, NOW, allows)
     grown = {resize.uid: resize.placement for resize in resizes}
     usage = held([(each.gang, grown.get(each.gang.uid, each.placement)) for each in gangs])
     assert_no_overcommit(snapshot, Usage(), usage)
-    assert usage.nodes == {name: used for name, used in after.usage().nodes.items() if used != amounts()}
+    assert usage.nodes == {name: used for name, used in usage_of(after).nodes.items() if used != amounts()}
     before = sum(size(each.placement, "worker") for each in gangs)
     total = sum(size(grown.get(each.gang.uid, each.placement), "worker") for each in gangs)
     assert total <= max(limit, before)

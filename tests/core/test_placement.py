@@ -19,6 +19,7 @@ from tests.core.scheduling_builders import (
     role,
     snapshot,
     tasks_by_node,
+    usage_of,
 )
 
 PACKING = [
@@ -181,10 +182,10 @@ def test_trial_add_and_remove_are_inverse() -> None:
     assert not isinstance(placement, Reason)
     trial = Trial(view)
     trial.add(waiting, placement)
-    assert trial.usage().queues["q"] == amounts(7, 7, gpu=6)
-    assert trial.usage().users["q", "ann"] == amounts(7, 7, gpu=6)
+    assert usage_of(trial, waiting).queues["q"] == amounts(7, 7, gpu=6)
+    assert usage_of(trial, waiting).users["q", "ann"] == amounts(7, 7, gpu=6)
     assert isinstance(place(trial, gang("h", role(count=3, gpu=1)), 0.0), Reason)
-    assert_no_overcommit(view, view.usage, trial.usage())
+    assert_no_overcommit(view, view.usage, usage_of(trial, waiting))
     trial.remove(waiting, placement)
     assert trial.free == Trial(view).free
     assert place(trial, waiting, 0.0) == placement

@@ -176,12 +176,12 @@ def test_what_is_held_and_charged_is_that_of_the_choice() -> None:
     trial.add(waiting, found)
     v100 = trial.cluster.index["v"]
     assert trial.free[v100][trial.cluster.dimension["gpu"]] == 4
-    assert trial.queue_used("q")["gpu"] == 4
-    assert trial.queue_used("q")["gpu:v100"] == 4
+    assert trial.quotas.used("q")["gpu"] == 4
+    assert trial.quotas.used("q")["gpu:v100"] == 4
     assert held([(waiting, found)]).nodes["v"].devices == {"gpu": 4}
     trial.remove(waiting, found)
     assert trial.free == Trial(view).free
-    assert not any(trial.queue_used("q").values())
+    assert not any(trial.quotas.used("q").values())
 
 
 def test_a_quota_may_forbid_the_first_choice() -> None:

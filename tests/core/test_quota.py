@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from octopus_hub.core.quota import check, limit
-from octopus_hub.core.reason import CPU, MEMORY
+from octopus_hub.core.quota import limit
+from octopus_hub.core.reason import CPU, MEMORY, Reason
+from octopus_hub.core.snapshot import Snapshot, Waiting, gang_total
 from octopus_hub.core.trial import Trial
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.queue import Queue
@@ -81,6 +82,12 @@ CASES = [
         "needs 4 GiB memory; queue q allows each user 4 GiB memory and ann uses 1 GiB memory now",
     ),
 ]
+
+
+def check(where: Snapshot | Trial, waiting: Waiting) -> Reason | None:
+    """Return why the quotas refuse a gang now, or None."""
+    trial = Trial(where) if isinstance(where, Snapshot) else where
+    return trial.quotas.check(waiting, gang_total(waiting.needs))
 
 
 @pytest.mark.parametrize(

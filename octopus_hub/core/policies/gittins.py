@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import log2
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import FIRST, attained, life_of, patient, waits_since, width
+from octopus_hub.core.policies.service import FIRST, attained, life_of, patient, place, waits_since, width
 from octopus_hub.core.snapshot import Running, Waiting
 
 WIDTH_POWER = 1.1  # how much a device weighs against a second
@@ -35,9 +35,7 @@ def key(gang: Waiting, age: float, moment: Moment) -> int:
 
 def rank(gang: Waiting, moment: Moment) -> Rank:
     """Return its place among those that wait."""
-    if not patient(gang, moment):
-        return (FIRST, waits_since(gang), gang.uid)
-    return (key(gang, gang.served, moment), gang.queued_at, gang.uid)
+    return place(key(gang, gang.served, moment) if patient(gang, moment) else FIRST, gang)
 
 
 def claim(gang: Waiting, moment: Moment) -> int | None:

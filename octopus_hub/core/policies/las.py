@@ -18,8 +18,8 @@ from octopus_hub.core.policies.service import (
     level_of,
     loses_work,
     patient,
+    place,
     upper_bound,
-    waits_since,
     width,
 )
 from octopus_hub.core.snapshot import Running, Waiting
@@ -27,8 +27,7 @@ from octopus_hub.core.snapshot import Running, Waiting
 
 def rank(gang: Waiting, moment: Moment) -> Rank:
     """Return its place among those that wait."""
-    level = claim(gang, moment)
-    return (level, waits_since(gang) if level == FIRST else gang.queued_at, gang.uid)
+    return place(claim(gang, moment), gang)
 
 
 def claim(gang: Waiting, moment: Moment) -> int:

@@ -10,7 +10,7 @@ No starvation: as with ``las``, in the same time.
 from __future__ import annotations
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import FIRST, attained, level_of, loses_work, patient, waits_since, width
+from octopus_hub.core.policies.service import FIRST, attained, level_of, loses_work, patient, place, width
 from octopus_hub.core.snapshot import Running, Waiting
 
 
@@ -23,8 +23,7 @@ def expected_rest(gang: Waiting, had: float) -> float:
 
 def rank(gang: Waiting, moment: Moment) -> Rank:
     """Return its place among those that wait."""
-    level = claim(gang, moment)
-    return (level, waits_since(gang) if level == FIRST else gang.queued_at, gang.uid)
+    return place(claim(gang, moment), gang)
 
 
 def claim(gang: Waiting, moment: Moment) -> int:

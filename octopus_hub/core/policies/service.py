@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import frexp, inf
 
 from octopus_hub.core.history import Life
-from octopus_hub.core.policies.policy import Moment
+from octopus_hub.core.policies.policy import Moment, Rank
 from octopus_hub.core.snapshot import Running, Waiting
 
 FIRST_LEVEL_SECONDS = 1800.0  # device-seconds that level 0 ends at
@@ -42,6 +42,11 @@ def waits_since(gang: Waiting) -> float:
 def patient(gang: Waiting, moment: Moment) -> bool:
     """Say whether a gang has not waited for longer than its queue's patience yet."""
     return moment.tick - waits_since(gang) < moment.queue.preemption.patience_seconds
+
+
+def place(level: int, gang: Waiting) -> Rank:
+    """Return the rank of a gang at its level: the longest waiting first, of those of too long since they wait."""
+    return (level, waits_since(gang) if level == FIRST else gang.queued_at, gang.uid)
 
 
 def level_of(service: float) -> int:
