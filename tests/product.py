@@ -141,7 +141,12 @@ class Product:
 
     def servers(self) -> list[psutil.Process]:
         """Return the notebook servers."""
-        return [each for each in self.processes() if any("singleuser" in word for word in each.cmdline()[:3])]
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):  # what ended since it was listed is none
+                if any("singleuser" in word for word in process.cmdline()[:3]):
+                    found.append(process)
+        return found
 
     def processes(self) -> list[psutil.Process]:
         """Return every process of this account: hub, proxy, servers, kernels, tasks (not ``octopus up`` itself)."""
