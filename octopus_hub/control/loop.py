@@ -270,11 +270,15 @@ class Controller:
         """Schedule again after a delay; of several wishes the earliest counts, those after it are made again then."""
         loop = asyncio.get_running_loop()
         due = loop.time() + delay_seconds
-        if self._wake is not None and loop.time() < self._wake.when() <= due:
-            return
         if self._wake is not None:
+            if self._wake.when() <= due:
+                return
             self._wake.cancel()
-        self._wake = loop.call_at(due, self._dirty.set)
+        self._wake = loop.call_at(due, self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._wake = None  # a loop may call it a little before its time
+        self._dirty.set()
 
     async def _write_boards(self, waits: Any, withheld: dict[str, Reason], now: float) -> None:
         moment = asyncio.get_running_loop().time()
@@ -349,7 +353,8 @@ class Controller:
         if eviction is None or running is None or running.leaving or not taskset.spec.preemption.allowed:
             return taskset
         claimant = self.cache.tasksets.get(eviction.by)
-        if eviction.rule != "window" and (claimant is None or not claimant.status.phase.waiting):
+        nobodys = eviction.rule == "window" or eviction.by == taskset.spec.queue  # the budget of its queue
+        if not nobodys and (claimant is None or not claimant.status.phase.waiting):
             return taskset
         stored = await self._apply.evict(taskset, eviction, now)
         self._evictions.pop(taskset.metadata.uid, None)

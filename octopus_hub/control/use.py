@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping
 
 from octopus_hub.control.ledger import Ledger, attained, burst, spent
 from octopus_hub.control.usage import Holding
-from octopus_hub.core.budget import window_start
+from octopus_hub.core.budget import COUNTED_SECONDS, window_start
 from octopus_hub.core.reason import CPU, MEMORY
 from octopus_hub.model.queue import Queue
-
-REFRESH_SECONDS = 60.0
 
 
 class Use:
@@ -28,13 +26,13 @@ class Use:
 
     def stale(self, queues: Mapping[str, Queue], now: float) -> bool:
         """Say whether it has to be worked out anew."""
-        return now - now % REFRESH_SECONDS != self.at or queues is not self._queues
+        return now - now % COUNTED_SECONDS != self.at or queues is not self._queues
 
     def renew(
         self, ledger: Ledger, running: Iterable[tuple[Holding, float]], queues: Mapping[str, Queue], now: float
     ) -> None:
         """Work it out: ``running`` gives what each attempt holds and since when."""
-        at = now - now % REFRESH_SECONDS
+        at = now - now % COUNTED_SECONDS
         use = attained(ledger, at)
         budgets = {name: queue.budget for name, queue in queues.items() if queue.budget is not None}
         starts = {name: window_start(budget.window, at) for name, budget in budgets.items()}

@@ -7,12 +7,15 @@ Pure date arithmetic and one rule. ``control.ledger`` sums what a queue used sin
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Literal
 
 from octopus_hub.model.queue import Budget, Queue
 
 Window = Literal["day", "week", "month"]
 Action = Literal["", "finish", "stop", "low"]  # "": there is some left
+
+COUNTED_SECONDS = 60.0  # what queues spent is worked out anew at full minutes
 
 _HOUR = 3600
 
@@ -49,17 +52,22 @@ def over_budget(queue: Queue, spent: float) -> Action:
     return budget.at_end
 
 
-def changes_at(queue: Queue, spent: float, devices: int, now: float) -> float | None:
+def changes_at(queue: Queue, spent: float, devices: int, as_of: float) -> float | None:
     """Return when :func:`over_budget` may answer differently if ``devices`` stay in use; None without a budget.
 
-    ``spent`` is as of ``now``. What wakes the scheduler.
+    ``spent`` is as of ``as_of``. What wakes the scheduler.
     """
     budget = queue.budget
     if budget is None:
         return None
-    end = window_end(budget.window, now)
+    end = window_end(budget.window, as_of)
     rest = left(budget, spent)
-    return min(end, now + rest / devices) if devices > 0 and rest > 0 else end
+    return min(end, as_of + rest / devices) if devices > 0 and rest > 0 else end
+
+
+def seen_at(moment: float) -> float:
+    """Return when what is spent by a moment has been counted."""
+    return ceil(moment / COUNTED_SECONDS) * COUNTED_SECONDS
 
 
 def _midnight(window: Window, now: float) -> datetime:

@@ -168,9 +168,10 @@ class Memo:
         return shape
 
     def valid_until(self) -> float | None:
-        """Return when time alone may change the plan: a back-off or a review period ends; at once with a calendar."""
+        """Return when time alone may change the plan: a back-off or a review ends; at once with calendar or budgets."""
         if (
             self.snapshot.windows
+            or self.snapshot.spent
             or self.elastic
             or any(line.queue is not None and line.queue.backfill == "reserve" for line in self.lines.values())
         ):

@@ -52,6 +52,8 @@ def whom(taskset: TaskSet, eviction: Eviction, claimant: Waiting | None) -> str:
     """Return for whom it makes room, in words that its owner may read."""
     if eviction.rule == "window":
         return f"the reservation {eviction.by}"
+    if eviction.by == taskset.spec.queue:
+        return f"the budget of queue {eviction.by}, which is used up"
     if claimant is None:
         return SOMEBODY
     if claimant.namespace == taskset.metadata.namespace:

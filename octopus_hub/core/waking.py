@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 
 from octopus_hub.core import calendar
+from octopus_hub.core.budget import changes_at, seen_at
 from octopus_hub.core.line import Line
 from octopus_hub.core.memo import Memo
+from octopus_hub.core.reason import CPU, MEMORY
 
 
 def reviews(memo: Memo, served: Set[str]) -> Iterator[float]:
@@ -24,6 +26,19 @@ def reviews(memo: Memo, served: Set[str]) -> Iterator[float]:
         change = calendar.wake(snapshot.windows, memo.now, snapshot.running.values())
         if change is not None:
             yield change
+    yield from _budgets(memo)
+
+
+def _budgets(memo: Memo) -> Iterator[float]:
+    """Yield when queues will have used up their budgets, if they go on as now, or get new ones."""
+    snapshot = memo.snapshot
+    for name, spent in snapshot.spent.items():
+        queue = snapshot.queues.get(name)
+        used = memo.quotas.used(name)
+        devices = sum(count for kind, count in used.items() if kind not in (CPU, MEMORY) and ":" not in kind)
+        change = changes_at(queue, spent, devices, snapshot.attained_at) if queue is not None else None
+        if change is not None and seen_at(change) > memo.now:
+            yield seen_at(change)
 
 
 def _all_served(line: Line, served: Set[str]) -> bool:

@@ -58,3 +58,19 @@ def test_a_budget_that_is_changed_is_seen_at_once() -> None:
             assert 100 < engine.cache.snapshot(clock()).spent["default"] <= 202
 
     travel(main())
+
+
+def test_a_budget_that_runs_out_stops_what_runs_though_nothing_else_happens() -> None:
+    async def main() -> None:
+        budget = Budget(device_hours=1, window="day", at_end="stop")
+        world = World(queues=[queue(budget=budget)])
+        async with Engine(world.backend):
+            await world.backend.create(job("runs", role("w", "run 100000", 2, devices={"virtual": 1})))
+            await world.phase("runs", Phase.RUNNING)
+            began = world.named("runs").status.started_at or 0.0
+            await asyncio.sleep(1000)
+            assert world.named("runs").status.phase is Phase.RUNNING, "half of it is left"
+            await world.phase("runs", Phase.QUEUED)
+            assert 1800 <= clock() - began < 1800 + 2 * 60 + 60, "by full minutes, with its notice"
+
+    travel(main())
