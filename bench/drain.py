@@ -19,9 +19,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import dataclasses
 import functools
 import heapq
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,10 +68,10 @@ KINDS = (
 BY_NAME = {kind.name: kind for kind in KINDS}
 
 
-def bound(queues: int = QUEUES) -> tuple[float, float]:
+def bound(queues: int = QUEUES, kinds: Sequence[Kind] = KINDS) -> tuple[float, float]:
     """Return the seconds below which nothing can finish: by the quotas of all queues, and by the last arrival."""
-    work = sum(kind.count * kind.units * kind.seconds for kind in KINDS) * queues
-    last = max((kind.count - 1) * kind.every_seconds + kind.seconds for kind in KINDS)
+    work = sum(kind.count * kind.units * kind.seconds for kind in kinds) * queues
+    last = max((kind.count - 1) * kind.every_seconds + kind.seconds for kind in kinds)
     return work / (NOMINAL * queues), last
 
 
@@ -114,13 +116,13 @@ def workload(queue: int, kind: Kind, number: int) -> TaskSet:
     return TaskSet(metadata=metadata, spec=spec)
 
 
-def arrivals(queues: int) -> list[tuple[float, TaskSet]]:
+def arrivals(queues: int, kinds: Sequence[Kind] = KINDS) -> list[tuple[float, TaskSet]]:
     """Return all workloads with the seconds after the start at which they arrive, in this order."""
     registry = Registry.load()
     each = [
         [(number * kind.every_seconds, workload(queue, kind, number)) for number in range(kind.count)]
         for queue in range(queues)
-        for kind in KINDS
+        for kind in kinds
     ]
     return [
         (at, msgspec.structs.replace(made, resolved=msgspec.structs.replace(made.resolved, descriptors=found)))
@@ -159,9 +161,9 @@ class Watch:
                 self.done.set()
 
 
-async def drain(queues: int, policy: str) -> dict[str, Any]:
+async def drain(queues: int, policy: str, kinds: Sequence[Kind] = KINDS) -> dict[str, Any]:
     """Let all arrive and end; return the figures."""
-    made = arrivals(queues)
+    made = arrivals(queues, kinds)
     memory, cache, watch = backend(queues, policy), Cache(), Watch(len(made))
     cache.subscribe(watch.look)
     controller = Controller(memory, cache, RecordWriter(memory))
@@ -178,21 +180,22 @@ async def drain(queues: int, policy: str) -> dict[str, Any]:
     await controller.stop()
     if watch.failed:
         raise RuntimeError(f"{watch.failed} workloads did not succeed; the figures would mean nothing")
-    return _figures(watch, queues, watch.finished_at - first, all_recorded, cpu)
+    return _figures(watch, bound(queues, kinds), watch.finished_at - first, all_recorded, cpu)
 
 
-def _figures(watch: Watch, queues: int, finish: float, recorded: float, cpu: float) -> dict[str, Any]:
-    least = max(bound(queues))
+def _figures(watch: Watch, bounds: tuple[float, float], finish: float, recorded: float, cpu: float) -> dict[str, Any]:
+    least = max(bounds)
     figures: dict[str, Any] = {
         "workloads": watch.expected,
-        "bound by quota, s": round(bound(queues)[0], 1),
-        "bound by the last arrival, s": round(bound(queues)[1], 1),
+        "bound by quota, s": round(bounds[0], 1),
+        "bound by the last arrival, s": round(bounds[1], 1),
         "finish, s": round(finish, 1),
         "finish / bound": round(finish / least, 3),
         "last record, s": round(recorded, 1),
         "admissions/s": round(watch.expected / finish),
         "latest arrival behind time, s": round(watch.late, 2),
         "CPU of the process, s": round(cpu, 1),
+        "CPU per workload, ms": round(1000 * cpu / watch.expected, 2),
     }
     for name, waits in watch.waits.items():
         figures |= {f"wait of {name}, s, p{at}": round(percentile(waits, at), 2) for at in (50, 99)}
@@ -203,19 +206,21 @@ def main() -> None:
     """Drain once and report."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--queues", type=int, default=QUEUES, help="fewer for a quick look; nothing is stored then")
+    parser.add_argument("--part", type=int, default=1, help="only one in so many workloads of each kind; likewise")
     parser.add_argument("--policy", action="append", help="only this one (may be repeated); likewise")
     parser.add_argument("--profile", metavar="FILE", help="write a profile of the process there; slower")
     arguments = parser.parse_args()
     profile = cProfile.Profile() if arguments.profile else None
+    kinds = [dataclasses.replace(kind, count=kind.count // arguments.part) for kind in KINDS]
     found = {}
     for policy in arguments.policy or POLICIES:
-        run = functools.partial(asyncio.run, drain(arguments.queues, policy))
+        run = functools.partial(asyncio.run, drain(arguments.queues, policy, kinds))
         found[policy] = profile.runcall(run) if profile is not None else run()
     if profile is not None:
         profile.dump_stats(arguments.profile)
     names = next(iter(found.values()))
     rows: list[Row] = [{"what": name, **{policy: found[policy][name] for policy in found}} for name in names]
-    measured = arguments.queues == QUEUES and not arguments.profile and not arguments.policy
+    measured = arguments.queues == QUEUES and arguments.part == 1 and not arguments.profile and not arguments.policy
     report("drain" if measured else "drain-partial", rows, target=f"finish <= {TARGET} x the bound")
 
 
