@@ -12,10 +12,10 @@ from typing import TypeVar
 from octopus_hub.backends.base import Change, Listing
 from octopus_hub.control.calendar import Calendar
 from octopus_hub.control.differences import Differences, Moved
-from octopus_hub.control.gangs import running_gang, waiting_gang
+from octopus_hub.control.gangs import Traits, running_gang, traits_of, waiting_gang
 from octopus_hub.control.learning import Learning
 from octopus_hub.control.ledger import Ledger, expected
-from octopus_hub.control.usage import Holding, Sums, holding
+from octopus_hub.control.usage import Holding, Sums, holding, holds_alike, tasks_count
 from octopus_hub.control.use import Use
 from octopus_hub.core.snapshot import NodeView, Running, Snapshot, Waiting
 from octopus_hub.model.amounts import Amounts
@@ -52,6 +52,7 @@ class Cache:
         self._learning = Learning()
         self._tasks_of: dict[str, dict[str, Task]] = {}
         self._holding: dict[str, Holding] = {}  # by uid
+        self._traits: dict[str, Traits] = {}  # by uid
         self._places: dict[str, QueuePlace] = {}
         self._views: tuple[NodeView, ...] | None = None
         self._usage = Sums()
@@ -157,6 +158,10 @@ class Cache:
         """Return for how long it may run in all, from what ran before it."""
         return expected(self.ledger, taskset.metadata.owner, taskset.spec)
 
+    def traits(self, taskset: TaskSet) -> Traits:
+        """Return what a gang has from its document alone."""
+        return traits_of(taskset, self._traits.get(taskset.metadata.uid))
+
     def snapshot(self, now: float | None = None, moved: Moved | None = None) -> Snapshot:
         """Return what the scheduler looks at; ``now`` moves the calendar and the use of time on.
 
@@ -203,7 +208,7 @@ class Cache:
         """Yield what waits and ran before."""
         for taskset in self.tasksets.values():
             if taskset.status.phase.waiting and taskset.status.served_seconds:
-                yield waiting_gang(taskset, self.priorities)
+                yield waiting_gang(taskset, self.priorities, traits=self.traits(taskset))
 
     # --- rows
     def _put_taskset(self, taskset: TaskSet) -> bool:
@@ -213,7 +218,9 @@ class Cache:
             return False
         self.tasksets[uid] = taskset
         self.by_key[taskset.key] = uid
-        self._count(uid)
+        self._traits[uid] = self.traits(taskset)
+        if known is None or not holds_alike(known, taskset):
+            self._count(uid)
         self._render(uid)
         return True
 
@@ -224,6 +231,7 @@ class Cache:
         if self.by_key.get(taskset.key) == uid:
             del self.by_key[taskset.key]
         self._places.pop(uid, None)
+        self._traits.pop(uid, None)
         self._count(uid)
         self._render(uid)
         return True
@@ -237,7 +245,7 @@ class Cache:
         known = rows.get(task.name)
         rows[task.name] = task
         if known is None or known.state.terminal != task.state.terminal:
-            self._count(task.taskset_uid)
+            self._recount(task.taskset_uid)
         if task.usage.checkpoint_at != (known.usage.checkpoint_at if known is not None else None):
             self._render(task.taskset_uid)
 
@@ -248,7 +256,7 @@ class Cache:
             rows.pop(task.name, None)
             if not rows:
                 del self._tasks_of[task.taskset_uid]
-        self._count(task.taskset_uid)
+        self._recount(task.taskset_uid)
         if task.usage.checkpoint_at is not None:
             self._render(task.taskset_uid)
 
@@ -259,10 +267,17 @@ class Cache:
         self.boards[board.queue] = board
         self._places.update({place.uid: place for place in board.places})
 
+    def _recount(self, uid: str) -> None:
+        """Count anew after other tasks are there, if it is them that hold."""
+        taskset = self.tasksets.get(uid)
+        if taskset is not None and tasks_count(taskset):
+            self._count(uid)
+
     def _count(self, uid: str) -> None:
         taskset = self.tasksets.get(uid)
         before = self._holding.get(uid)
-        after = holding(taskset, self._tasks_of.get(uid, {}).values()) if taskset else None
+        rows = self._tasks_of.get(uid, {}).values()
+        after = holding(taskset, rows, self._traits[uid].needs) if taskset else None
         if before == after:
             return
         if before is not None:
@@ -279,7 +294,8 @@ class Cache:
         gang = None
         if taskset is not None and not taskset.status.phase.waiting and not taskset.status.phase.terminal:
             tasks = self._tasks_of.get(uid, {}).values()
-            gang = running_gang(taskset, tasks, self.priorities, estimate=self.estimate(taskset))
+            known, guess = self._traits[uid], self.estimate(taskset)
+            gang = running_gang(taskset, tasks, self.priorities, estimate=guess, traits=known)
         if gang == self._running.get(uid):
             return
         self._running_view = None

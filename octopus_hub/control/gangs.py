@@ -6,6 +6,7 @@ Used by the cache (who runs), the waiting room (who waits) and by checks at subm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from octopus_hub.control.ledger import kin
 from octopus_hub.core.choices import Placed
@@ -13,11 +14,28 @@ from octopus_hub.core.draft import GRACE_SECONDS
 from octopus_hub.core.expand import needs
 from octopus_hub.core.preempted import last_checkpoint, resumes
 from octopus_hub.core.resizing import shed
-from octopus_hub.core.snapshot import Running, Waiting
+from octopus_hub.core.snapshot import RoleNeed, Running, Waiting
 from octopus_hub.model.queue import PriorityClass
 from octopus_hub.model.status import Phase
 from octopus_hub.model.task import Task
-from octopus_hub.model.taskset import TaskSet
+from octopus_hub.model.taskset import Spec, TaskSet
+
+
+class Traits(NamedTuple):
+    """What a gang has from its document alone: kept over the many statuses that it goes through."""
+
+    spec: Spec
+    sizes: Mapping[str, int]
+    needs: tuple[RoleNeed, ...]
+    kin: str
+
+
+def traits_of(taskset: TaskSet, known: Traits | None = None) -> Traits:
+    """Return the traits of a TaskSet; ``known`` itself, were they taken of the same document."""
+    spec, sizes = taskset.spec, taskset.metadata.sizes
+    if known is not None and known.spec is spec and known.sizes == sizes:
+        return known
+    return Traits(spec, sizes, needs(taskset), kin(taskset.metadata.owner, spec))
 
 
 def waiting_gang(
@@ -25,6 +43,7 @@ def waiting_gang(
     priorities: Mapping[str, PriorityClass],
     *,
     estimate: float | None = None,
+    traits: Traits | None = None,
     max_runtime: float | None = None,
     checkpoint_at: float | None = None,
 ) -> Waiting:
@@ -33,6 +52,7 @@ def waiting_gang(
     ``max_runtime`` and ``checkpoint_at`` are those of a running attempt; by default what a new one would have.
     """
     status, preemption = taskset.status, taskset.spec.preemption
+    traits = traits or traits_of(taskset)
     priority = priorities.get(taskset.spec.priority)
     goes_on = resumes(taskset, status.checkpoint_at if checkpoint_at is None else checkpoint_at)
     return Waiting(
@@ -43,7 +63,7 @@ def waiting_gang(
         queue=taskset.spec.queue,
         priority=priority.value if priority else 0,
         queued_at=queued_at(taskset),
-        needs=needs(taskset),
+        needs=traits.needs,
         avoid={each.node: each.until for each in status.avoid},
         groups=tuple(taskset.metadata.groups),
         served=status.served_seconds if goes_on else 0.0,
@@ -57,7 +77,7 @@ def waiting_gang(
         yields_to=status.preempted_for if status.preempted_at else "",
         scaled_at=taskset.metadata.scaled_at,
         estimate=estimate,
-        kin=kin(taskset.metadata.owner, taskset.spec),
+        kin=traits.kin,
     )
 
 
@@ -67,6 +87,7 @@ def running_gang(
     priorities: Mapping[str, PriorityClass],
     *,
     estimate: float | None = None,
+    traits: Traits | None = None,
 ) -> Running | None:
     """Return a TaskSet that holds its place; None for one that waits or has ended."""
     status = taskset.status
@@ -79,6 +100,7 @@ def running_gang(
         taskset,
         priorities,
         estimate=estimate,
+        traits=traits,
         max_runtime=None if deadline is None else max(0.0, deadline - since),
         checkpoint_at=checkpoint,
     )

@@ -5,13 +5,13 @@ Integers. Quotas also count devices by SKU (``core.snapshot.charged``), nodes do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from octopus_hub.core.choices import chosen
 from octopus_hub.core.expand import needs
 from octopus_hub.core.reason import flat, unflat
-from octopus_hub.core.snapshot import Usage, charged
+from octopus_hub.core.snapshot import RoleNeed, Usage, charged
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.status import Status
 from octopus_hub.model.task import Task
@@ -32,17 +32,20 @@ class Holding(NamedTuple):
     tasks: int
 
 
-def holding(taskset: TaskSet, tasks: Iterable[Task]) -> Holding | None:
-    """Return what a TaskSet holds, None for nothing.
+def holding(taskset: TaskSet, tasks: Iterable[Task], wants: Sequence[RoleNeed] | None = None) -> Holding | None:
+    """Return what a TaskSet holds, None for nothing. ``wants`` is what its roles ask for, if that is known already.
 
     An admitted TaskSet holds all its members' resources until it has ended; one that ended or went back to the queue
     holds those of tasks that are not confirmed gone.
     """
+    places = list(_places(taskset, tasks))
+    if not places:
+        return None
     nodes: dict[str, Entries] = {}
     total: Entries = {}
     members = 0
-    by_role = {need.role: need for need in chosen(needs(taskset), taskset.status.choices)}
-    for node, role, count in _places(taskset, tasks):
+    by_role = {need.role: need for need in chosen(wants or needs(taskset), taskset.status.choices)}
+    for node, role, count in places:
         need = by_role[role]
         _add(nodes.setdefault(node, {}), flat(need.each), count)
         _add(total, charged(need), count)
@@ -53,9 +56,27 @@ def holding(taskset: TaskSet, tasks: Iterable[Task]) -> Holding | None:
     return Holding(taskset.spec.queue, meta.owner, tuple(meta.groups), nodes, total, members)
 
 
+def holds_alike(one: TaskSet, other: TaskSet) -> bool:
+    """Say whether two states of a TaskSet hold the same as long as it has the same tasks: most writes change nothing."""
+    before, after = one.status, other.status
+    return (
+        one.spec is other.spec
+        and tasks_count(one) == tasks_count(other)
+        and before.placement == after.placement
+        and before.resize_to == after.resize_to
+        and before.choices == after.choices
+        and one.metadata.sizes == other.metadata.sizes
+        and one.metadata.groups == other.metadata.groups
+    )
+
+
+def tasks_count(taskset: TaskSet) -> bool:
+    """Say whether what a TaskSet holds is what its tasks hold, not what it was admitted with."""
+    return taskset.status.phase.terminal or taskset.status.phase.waiting
+
+
 def _places(taskset: TaskSet, tasks: Iterable[Task]) -> Iterator[tuple[str, str, int]]:
-    phase = taskset.status.phase
-    if phase.terminal or phase.waiting:
+    if tasks_count(taskset):
         yield from ((task.node, task.role, 1) for task in tasks if not task.state.terminal)
         return
     for role in taskset.spec.roles:

@@ -146,4 +146,4 @@ class WaitingRoom:
 
 def as_waiting(taskset: TaskSet, cache: Cache) -> Waiting:
     """Return a TaskSet as the scheduler sees it while it waits."""
-    return waiting_gang(taskset, cache.priorities, estimate=cache.estimate(taskset))
+    return waiting_gang(taskset, cache.priorities, estimate=cache.estimate(taskset), traits=cache.traits(taskset))
