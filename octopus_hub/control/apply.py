@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 LEDGER = "usage"
 CHARGE_SECONDS = 0.1  # least time between writes of the ledger
+CHARGE_SHARE = 20  # one that takes long is written less often: at most one of so many parts of the time ...
+CHARGE_PAUSE_SECONDS = 1.0  # ... but never put off for longer
 
 
 class Recorder(Protocol):
@@ -112,7 +114,8 @@ class Apply:
         self._epoch = backend.epoch
         self._charging = asyncio.Lock()
         self._uncharged: dict[str, Record] = {}  # by uid and attempt; written together
-        self._charged_at = float("-inf")
+        self._charge_due = float("-inf")
+        self.charging = 0  # how many wait until the ledger has their record
 
     async def begin(self) -> None:
         """Write in the backend's present epoch from now on, and in no other; take up the ledger."""
@@ -260,22 +263,31 @@ class Apply:
         """Add a record to the ledger; those that come soon after each other are written together."""
         mark = f"{record.uid}/{record.attempt}"
         self._uncharged[mark] = record
-        async with self._charging:  # of two charges at once none may be lost
-            if mark not in self._uncharged:
-                return  # somebody wrote it with his own
-            loop = asyncio.get_running_loop()
-            await asyncio.sleep(max(0.0, self._charged_at + CHARGE_SECONDS - loop.time()))
-            batch, ledger = dict(self._uncharged), self._cache.ledger
-            for each in batch.values():
-                ledger = charge(ledger, each)
-            if ledger is not self._cache.ledger:
-                await self._backend.put_ledger(LEDGER, store(ledger))
-            self._cache.ledger, self._charged_at = ledger, loop.time()
-            for written in batch:
-                self._uncharged.pop(written, None)
-            wrong = typical_error(ledger)
-            if wrong is not None:
-                self._metrics.estimate_error.set(wrong)
+        self.charging += 1
+        try:
+            async with self._charging:  # of two charges at once none may be lost
+                if mark in self._uncharged:  # else somebody wrote it with his own
+                    await self._charge_all()
+        finally:
+            self.charging -= 1
+
+    async def _charge_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._charge_due - loop.time()))
+        began = loop.time()
+        batch, ledger = dict(self._uncharged), self._cache.ledger
+        for each in batch.values():
+            ledger = charge(ledger, each)
+        if ledger is not self._cache.ledger:
+            await self._backend.put_ledger(LEDGER, store(ledger))
+        self._cache.ledger = ledger
+        took = loop.time() - began
+        self._charge_due = loop.time() + min(CHARGE_PAUSE_SECONDS, max(CHARGE_SECONDS, CHARGE_SHARE * took))
+        for written in batch:
+            self._uncharged.pop(written, None)
+        wrong = typical_error(ledger)
+        if wrong is not None:
+            self._metrics.estimate_error.set(wrong)
 
 
 class HookRefused(Refused):

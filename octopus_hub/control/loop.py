@@ -1,7 +1,7 @@
-"""The controller's loop: watch -> cache -> schedule and advance -> apply. Knows the Backend protocol only.
+"""The controller's loop: watch -> cache -> schedule and steps -> apply. Knows the Backend protocol only.
 
-Level-triggered: a step looks at the cached truth, never at the event that woke it; after any lost event, failed write
-or restart the next look finds the same answer. A TaskSet is held by one worker at a time.
+Level-triggered: a cycle looks at the cached truth, never at the event that woke it; after any lost event, failed write
+or restart the next look finds the same answer. What becomes of each TaskSet after its admission is in ``steps``.
 """
 
 from __future__ import annotations
@@ -13,35 +13,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from octopus_hub.backends.base import Backend, Change
-from octopus_hub.control.apply import (
-    Apply,
-    HookRefused,
-    Recorder,
-    Replaced,
-    failed_creation,
-    with_conditions,
-    without_counts,
-)
+from octopus_hub.control.apply import Apply, Recorder, Replaced
 from octopus_hub.control.boards import boards, conditions
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.calendar import AHEAD_SECONDS
 from octopus_hub.control.forecasts import Forecasts
 from octopus_hub.control.metrics import Metrics
+from octopus_hub.control.steps import CONFLICT_SECONDS, SHORTEST_SECONDS, Steps
 from octopus_hub.control.waiting import WaitingRoom
 from octopus_hub.control.watch import Watch
-from octopus_hub.control.workqueue import WorkQueue
-from octopus_hub.core import actions as act
-from octopus_hub.core.lifecycle import advance
-from octopus_hub.core.plan import Eviction, Fault, Plan, Resize
+from octopus_hub.core.plan import Fault, Plan, Resize
 from octopus_hub.core.reason import Reason
 from octopus_hub.core.resizing import changes_room, may_resize
 from octopus_hub.core.schedule import schedule
 from octopus_hub.core.snapshot import Snapshot, Waiting
-from octopus_hub.model.errors import Conflict, NotFound, OctopusError, StateError
+from octopus_hub.model.errors import Conflict, NotFound, OctopusError
 from octopus_hub.model.node import Node
 from octopus_hub.model.queue import Cohort, Queue
 from octopus_hub.model.reservation import Reservation
-from octopus_hub.model.status import Status
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
 from octopus_hub.plugins.hooks import Hooks
@@ -50,15 +39,10 @@ log = logging.getLogger(__name__)
 
 Schedule = Callable[[Snapshot, Sequence[Waiting], float, Any], Plan]
 
-WORKERS = 64  # of which many may wait for slow hooks or disks at once
-STATUS_SECONDS = 1.0  # least time between writes of counts alone
 BOARD_SECONDS = 1.0
 BOARD_SHARE = 20  # boards of very long queues are written less often: at most one of so many parts of the time
 CYCLE_SHARE = 2  # the same for scheduling: what was admitted gets on before the next cycle ...
 CYCLE_PAUSE_SECONDS = 0.1  # ... which is never put off for longer
-SHORTEST_SECONDS = 0.01  # less would be a busy loop
-CONFLICT_SECONDS = 1.0  # after a conflict, should the watch bring nothing
-EXPECTATION_SECONDS = 30.0  # unseen after this, list again
 
 
 class Controller:
@@ -98,22 +82,27 @@ class Controller:
         self.metrics = metrics or Metrics()
         self._backend = backend
         self._clock = clock
-        self._seed = seed
         self._apply = Apply(backend, cache, recorder, self.metrics, hooks)
-        self._queue = WorkQueue()
         self._waiting = WaitingRoom(cache, self._apply.expectations.all_outstanding)
         self._schedule = schedule
         self._memo: Any = None
         self._faults: tuple[Fault, ...] = ()  # of the last Plan
-        self._evictions: dict[str, Eviction] = {}  # of the last Plan, by uid of the victim; not carried out yet
         self._dirty = asyncio.Event()
         self._forecasts = Forecasts(self._dirty.set)
-        self._written_at: dict[str, float] = {}
-        self._dependents: dict[tuple[str, str], set[str]] = {}
         self._boards_due = float("-inf")
         self._wake: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._watch = Watch(backend, cache, self.metrics, filled=self._filled, changed=self._notice)
+        self._steps = Steps(
+            self._apply,
+            cache,
+            self._waiting,
+            self.metrics,
+            clock=lambda: self._clock(),  # tests move it
+            seed=seed,
+            dirty=self._dirty.set,
+            list_again=self._watch.list_again,
+        )
 
     async def start(self) -> None:
         """List, then watch and work in the background; returns when the cache is filled."""
@@ -121,21 +110,20 @@ class Controller:
         self._tasks = [asyncio.create_task(self._watch.follow(), name="watch")]
         await self._watch.listed.wait()
         self._tasks.append(asyncio.create_task(self._schedule_loop(), name="schedule"))
-        self._tasks.extend(asyncio.create_task(self._work(), name=f"worker-{n}") for n in range(WORKERS))
+        self._steps.start()
 
     async def stop(self) -> None:
         """End the background tasks; whatever was half done is found again at the next start."""
-        self._queue.close()
         self._forecasts.close()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, self._steps.stop(), return_exceptions=True)
         self._tasks.clear()
 
     @property
     def idle(self) -> bool:
         """Nothing is to be done now."""
-        return self._queue.idle and not self._dirty.is_set()
+        return self._steps.queue.idle and not self._dirty.is_set()
 
     # --- watch
     def _filled(self, changes: Sequence[Change]) -> None:
@@ -151,7 +139,7 @@ class Controller:
         item = change.object
         if isinstance(item, Task):
             if not self._apply.expectations.outstanding(item.taskset_uid):
-                self._queue.add(item.taskset_uid)
+                self._steps.queue.add(item.taskset_uid)
             if change.type == "deleted" or item.state.terminal:
                 self._dirty.set()  # resources may have come free
         elif isinstance(item, TaskSet):
@@ -164,18 +152,14 @@ class Controller:
             self._dirty.set()
 
     def _notice_taskset(self, taskset: TaskSet) -> None:
-        uid = taskset.metadata.uid
         if self._waiting.note(taskset) or taskset.status.phase.terminal or changes_room(taskset):
             self._dirty.set()
-        for other in taskset.spec.after:
-            self._dependents.setdefault((taskset.metadata.namespace, other.name), set()).add(uid)
-        self._queue.add(uid)
+        self._steps.note(taskset)
 
     def _forget(self, taskset: TaskSet) -> None:
         uid = taskset.metadata.uid
         self._waiting.leave(uid)
-        self._written_at.pop(uid, None)
-        self._queue.forget(uid)
+        self._steps.forget(uid)
         self._dirty.set()
 
     # --- schedule
@@ -227,10 +211,10 @@ class Controller:
                 self._wake_schedule(CONFLICT_SECONDS)
                 continue
             self._waiting.leave(admission.uid)
-            self._queue.add(admission.uid)
-        self._evictions = {eviction.uid: eviction for eviction in plan.evictions}
-        for uid in self._evictions:
-            self._queue.add(uid)  # carried out by the worker that holds the victim, between two of its own steps
+            self._steps.queue.add(admission.uid)
+        self._steps.evictions = {eviction.uid: eviction for eviction in plan.evictions}
+        for uid in self._steps.evictions:
+            self._steps.queue.add(uid)  # carried out by the worker that holds the victim, between two of its own steps
         for resize in plan.resizes:
             await self._resize(resize, now)
         if plan.wake_at is not None:
@@ -251,7 +235,7 @@ class Controller:
             self._memo = None
             self._wake_schedule(CONFLICT_SECONDS)
             return
-        self._queue.add(resize.uid)
+        self._steps.queue.add(resize.uid)
 
     async def _keep_calendar(self, now: float) -> None:
         """Store which nodes reservations get, once those close: from then on they stay. Look ahead again in time."""
@@ -297,108 +281,3 @@ class Controller:
                 took = asyncio.get_running_loop().time() - moment
                 self._boards_due = moment + max(BOARD_SECONDS, BOARD_SHARE * took)
                 await self._backend.put_board(board)
-
-    # --- advance
-    async def _work(self) -> None:
-        while True:
-            uid = await self._queue.get()
-            try:
-                await self._step(uid)
-                self._queue.forget(uid)
-            except Replaced as error:
-                log.error("%s; it writes no more", error)
-                return
-            except (Conflict, NotFound) as error:
-                log.debug("looking again at %s: %s", uid, error)
-                self._queue.retry(uid)
-            except OctopusError as error:
-                self.metrics.errors.labels(error.code).inc()
-                log.warning("trying %s again in %.1f s: %s", uid, self._queue.retry(uid), error)
-            except Exception:
-                self.metrics.errors.labels("bug").inc()
-                log.exception("a step of %s failed; trying again", uid)
-                self._queue.retry(uid, first_seconds=1.0)
-            finally:
-                self._queue.done(uid)
-
-    async def _step(self, uid: str) -> None:
-        taskset = self.cache.tasksets.get(uid)
-        if taskset is None:
-            return
-        if self._apply.expectations.outstanding(uid):
-            self._await_expected(uid)
-            return
-        now = self._clock()
-        taskset = await self._evict(taskset, now)
-        taskset = self._waiting.fail_dependent(taskset, now)
-        step = advance(taskset, self.cache.tasks_of(uid), now, seed=self._seed)
-        if step.status != taskset.status and self._may_write(taskset, step.status):
-            taskset = await self._write(taskset, step.status)
-        if step.wake_at is not None:
-            self._queue.add_after(uid, max(SHORTEST_SECONDS, step.wake_at - now))
-        for action in step.actions:
-            try:
-                await self._apply.carry_out(taskset, action)
-            except OctopusError as error:
-                # after a StateError nobody knows what was created: the same is asked for again
-                if not isinstance(action, act.CreateTasks) or isinstance(error, StateError):
-                    raise
-                await self._creation_failed(taskset, action, error)
-                return
-
-    async def _evict(self, taskset: TaskSet, now: float) -> TaskSet:
-        """Begin the preemption of a gang if the last Plan wants it and it still makes sense."""
-        eviction = self._evictions.get(taskset.metadata.uid)
-        running = self.cache.running(taskset.metadata.uid)
-        if eviction is None or running is None or running.leaving or not taskset.spec.preemption.allowed:
-            return taskset
-        claimant = self.cache.tasksets.get(eviction.by)
-        nobodys = eviction.rule == "window" or eviction.by == taskset.spec.queue  # the budget of its queue
-        if not nobodys and (claimant is None or not claimant.status.phase.waiting):
-            return taskset
-        stored = await self._apply.evict(taskset, eviction, now)
-        self._evictions.pop(taskset.metadata.uid, None)
-        self._dirty.set()
-        return stored
-
-    def _await_expected(self, uid: str) -> None:
-        left = EXPECTATION_SECONDS - self._apply.expectations.waited(uid, asyncio.get_running_loop().time())
-        if left <= 0:
-            log.warning("changes that were ordered were not seen; listing again")
-            self._watch.list_again()
-        self._queue.add_after(uid, max(left, CONFLICT_SECONDS))
-
-    async def _write(self, taskset: TaskSet, status: Status) -> TaskSet:
-        self._written_at[taskset.metadata.uid] = asyncio.get_running_loop().time()
-        stored = await self._apply.write(taskset, status)
-        if stored.status.phase.terminal and not taskset.status.phase.terminal:
-            for uid in self._dependents.pop(stored.key, ()):
-                self._queue.add(uid)
-        return stored
-
-    def _may_write(self, taskset: TaskSet, status: Status) -> bool:
-        """Counts alone are written once a second at most; everything else at once."""
-        if without_counts(taskset.status) != without_counts(status):
-            return True
-        last = self._written_at.get(taskset.metadata.uid, float("-inf"))
-        since = asyncio.get_running_loop().time() - last
-        if since >= STATUS_SECONDS:
-            return True
-        self._queue.add_after(taskset.metadata.uid, max(SHORTEST_SECONDS, STATUS_SECONDS - since))
-        return False
-
-    async def _creation_failed(self, taskset: TaskSet, action: act.CreateTasks, error: OctopusError) -> None:
-        log.warning("the gang of %s could not be created: %s", taskset.name, error)
-        if isinstance(error, Replaced):
-            raise error
-        now = self._clock()
-        taskset = self.cache.tasksets.get(taskset.metadata.uid, taskset)  # hooks may have written conditions
-        rows = [*self.cache.tasks_of(taskset.metadata.uid)]
-        rows.extend(failed_creation(taskset, member, error, now) for member in action.members)
-        step = advance(taskset, rows, now, seed=self._seed)
-        if step.status == taskset.status:
-            raise error
-        status = step.status
-        if isinstance(error, HookRefused):
-            status = with_conditions(status, error.conditions)
-        await self._write(taskset, status)

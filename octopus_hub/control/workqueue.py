@@ -29,6 +29,11 @@ class WorkQueue:
         """Nothing is ready and no worker holds a key (later keys may be pending)."""
         return not self._dirty and not self._held
 
+    @property
+    def awaited(self) -> int:
+        """How many workers wait for a key."""
+        return len(self._wakeup)
+
     def add(self, key: str) -> None:
         """Ask for a look at ``key`` as soon as possible."""
         if key in self._dirty:

@@ -55,6 +55,8 @@ class Outcome(ApiStruct, frozen=True, kw_only=True):
 
     def apply(self, tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
         """Return the tasks with the variables that hooks added; what a task has already is not changed."""
+        if not self.env and not self.task_env:
+            return list(tasks)
         added = [{**self.env, **self.task_env.get(task.name, {})} for task in tasks]
         return [
             msgspec.structs.replace(task, env={**more, **task.env}) for task, more in zip(tasks, added, strict=True)
@@ -136,6 +138,8 @@ class Hooks:
     async def run(self, stage: str, taskset: TaskSet, tasks: Sequence[TaskSpec] = ()) -> Outcome:
         """Ask every hook of the stage and return what they said."""
         asked = [each for each in self._descriptors if stage in each.stages]
+        if not asked:
+            return Outcome()
         answers = await asyncio.gather(*(self._ask(each, stage, taskset, tasks) for each in asked))
         env: dict[str, str] = {}
         task_env: dict[str, dict[str, str]] = {}

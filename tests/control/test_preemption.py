@@ -135,8 +135,8 @@ def test_a_plan_that_is_out_of_date_evicts_nobody() -> None:
         wanted = [(uids[0], uids[1]), (uids[1], uids[0]), (uids[1], "gone"), ("gone", uids[0])]
         for victim, by in wanted:
             eviction = Eviction(uid=victim, by=by, rule="service")
-            engine.controller._evictions = {victim: eviction}
-            engine.controller._queue.add(victim)
+            engine.controller._steps.evictions = {victim: eviction}
+            engine.controller._steps.queue.add(victim)
             await asyncio.sleep(5)
         assert [world.named(name).status.phase for name in ("fixed", "runs")] == [Phase.RUNNING] * 2
 
