@@ -60,11 +60,26 @@ class Node:
     taken : dict
         What counts here, for bounded resources: of a queue its use, of a cohort what its members took beyond what
         stays with them.
+    share : int, optional
+        Its share as ``quota`` worked it out, as long as its use stays the same.
     order : list of Node
         Of a root: its whole tree, parents first.
     """
 
-    __slots__ = ("bounds", "members", "name", "named", "order", "parent", "path", "source", "taken", "used", "weight")
+    __slots__ = (
+        "bounds",
+        "members",
+        "name",
+        "named",
+        "order",
+        "parent",
+        "path",
+        "share",
+        "source",
+        "taken",
+        "used",
+        "weight",
+    )
 
     def __init__(self, source: Queue | Cohort, parent: Node | None) -> None:
         self.name = source.name
@@ -73,6 +88,7 @@ class Node:
         self.parent = parent
         self.path: tuple[Node, ...] = (self, *parent.path) if parent else (self,)
         self.members: list[Node] = []
+        self.share: int | None = None
         self.used: dict[str, int] = {}
         self.taken: dict[str, int] = {}
         self.bounds: dict[str, Bounds | None] = {}
@@ -126,6 +142,7 @@ class Node:
         bounds = self.bound(resource)  # first: it reckons with what is used
         for node in self.path:
             node.used[resource] = node.used.get(resource, 0) + amount
+            node.share = None
         if bounds is None:
             return
         for node in self.path:

@@ -16,6 +16,7 @@ from octopus_hub.model.taskset import Role, TaskSet
 
 MAX_EXCEPTIONAL = 50
 MAX_WORDS = 300  # characters of a cause kept in the status
+_NONE = dict.fromkeys(TaskState, 0)
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ def started(task: Task) -> bool:
 
 def role_status(rows: RoleRows, known: RoleStatus, room: int) -> RoleStatus:
     """Count one role; returns ``known`` itself when nothing differs. ``room`` bounds the exceptional tasks."""
-    counts = dict.fromkeys(TaskState, 0)
+    counts = _NONE.copy()
     odd: list[Task] = []
     for task in rows.latest:
         if task is None:

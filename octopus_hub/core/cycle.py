@@ -148,7 +148,7 @@ class Cycle:
             return False
         if (held_up := self._user_blockers.get((gang.queue, gang.owner))) is not None:
             return self._step_aside(entry, walk, held_up)
-        refused = None if shape.choices else self.quotas.check(gang, shape.total)
+        refused = None if shape.choices else self.quotas.check(gang, shape.total, words=self.explaining)
         if refused is not None:
             return self._refused(entry, walk, refused)
         excluded = self._excluded(gang)
@@ -193,9 +193,9 @@ class Cycle:
         """Go on after a refusal by the quotas."""
         gang, queue = entry.gang, walk.line.queue
         assert queue is not None
-        never = self.quotas.check_empty(gang, entry.shape.total)
-        if never is not None:
-            return self._step_aside(entry, walk, never)
+        if self.quotas.never(gang, entry.shape.total, entry.shape):
+            never = self.quotas.check_empty(gang, entry.shape.total) if self.explaining else None
+            return self._step_aside(entry, walk, never or _NO_REASON)
         if not self._fits_bare(gang, entry.shape):
             return self._step_aside(entry, walk, self._never_reason(gang, entry.shape))
         if reason.code in ("UserQuota", "GroupQuota"):
@@ -289,13 +289,13 @@ class Cycle:
         return frozenset(index[name] for name in self._closures.closed(end, gang.queue, gang.owner) if name in index)
 
     def _permits(self, gang: Waiting) -> Allowed:
-        return lambda total: self.quotas.check(gang, total) is None
+        return lambda total: self.quotas.check(gang, total, words=False) is None
 
     def _place(self, gang: Waiting, shape: Shape, excluded: frozenset[int], *, checked: bool = False) -> Placed | None:
         """Return where a gang can start as the trial is now, within its quotas (``checked``: they were asked)."""
         if shape.choices:
             return find(self.trial, gang, excluded, self._permits(gang))
-        if not checked and self.quotas.check(gang, shape.total) is not None:
+        if not checked and self.quotas.check(gang, shape.total, words=False) is not None:
             return None
         slots = self.trial.slots
         for role in shape.roles:  # each alone has to find room

@@ -8,7 +8,7 @@ words in ``overquota``. Integers only; never reads a clock. Used by ``schedule``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from octopus_hub.core import overquota
 from octopus_hub.core.budget import Action, over_budget
@@ -21,9 +21,11 @@ from octopus_hub.model.queue import Cohort, Queue
 __all__ = ["LAST", "Quotas", "charged", "limit"]
 
 MILLION = 1_000_000
+KINDS_KEPT = 50_000
 LAST = 10**18  # shares from here on are served only when nobody else waits
 
 _Key = tuple[str, str]  # (queue, owner or group)
+_NO_ROOM = Reason(code="QueueQuota", message="")
 
 
 class Quotas:
@@ -54,6 +56,7 @@ class Quotas:
         self._nodes = grow(queues, cohorts)
         self._siblings = _weights(self._nodes.values())
         self._unbounded = {name for name, node in self._nodes.items() if _never_refuses(queues[name], node)}
+        self._never: dict[tuple[str, tuple[str, ...], Hashable], bool] = {}
         self._seen: dict[str, Amounts] = {}
         self._touched: set[str] = set()  # queues that were charged since their use was set
         self._users: dict[_Key, dict[str, int]] = {}
@@ -109,14 +112,14 @@ class Quotas:
         self._tasks[key] = self.tasks(gang.queue, gang.owner) + count * times
 
     # --- may it start?
-    def check(self, gang: Waiting, total: Mapping[str, int]) -> Reason | None:
-        """Return why the gang can't start now, or None."""
+    def check(self, gang: Waiting, total: Mapping[str, int], *, words: bool = True) -> Reason | None:
+        """Return why the gang can't start now, or None; without ``words`` a refusal by the tree has only its code."""
         node = self._nodes.get(gang.queue)
         if node is None or gang.queue in self._unbounded:
             return None
         return (
             overquota.spent_out(self.queues[gang.queue], total, self.spent.get(gang.queue, 0.0))
-            or self._over_tree(node, total, empty=False)
+            or (self._over_tree(node, total, empty=False) if words else self._beyond_tree(node, total))
             or self._over_holders(gang, total, empty=False)
         )
 
@@ -130,6 +133,16 @@ class Quotas:
             or self._over_tree(node, total, empty=True)
             or self._over_holders(gang, total, empty=True)
         )
+
+    def never(self, gang: Waiting, total: Mapping[str, int], kind: Hashable) -> bool:
+        """Say whether :meth:`check_empty` refuses a gang; asked once for all of a ``kind``: they ask for the same."""
+        key = (gang.queue, gang.groups, kind)
+        known = self._never.get(key)
+        if known is None:
+            if len(self._never) >= KINDS_KEPT:
+                self._never.clear()
+            known = self._never[key] = self.check_empty(gang, total) is not None
+        return known
 
     def unlimited(self, queue: str) -> bool:
         """Say whether nothing is ever refused there, whoever else of its tree (there is nobody) uses whatever."""
@@ -145,6 +158,13 @@ class Quotas:
             room = node.available(resource, empty=empty)
             if room is not None and amount > room:
                 return overquota.tree(node, resource, amount, room)
+        return None
+
+    def _beyond_tree(self, node: Node, total: Mapping[str, int]) -> Reason | None:
+        for resource, amount in total.items():
+            room = node.available(resource)
+            if room is not None and amount > room:
+                return _NO_ROOM
         return None
 
     def _over_holders(self, gang: Waiting, total: Mapping[str, int], *, empty: bool) -> Reason | None:
@@ -221,6 +241,11 @@ class Quotas:
         return tuple((self._weighted(each), each.name) for each in reversed(node.path))
 
     def _weighted(self, node: Node) -> int:
+        if node.share is None:
+            node.share = self._share_of(node)
+        return node.share
+
+    def _share_of(self, node: Node) -> int:
         share = 0
         for resource, used in node.used.items():
             there = self._there(resource)
