@@ -31,6 +31,7 @@ import msgspec
 
 from bench.facts import Row, percentile, report
 from octopus_hub.backends.memory import MemoryBackend, node
+from octopus_hub.control import garbage
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.loop import Controller
 from octopus_hub.model.amounts import Amounts
@@ -167,6 +168,7 @@ async def drain(queues: int, policy: str, kinds: Sequence[Kind] = KINDS) -> dict
     memory, cache, watch = backend(queues, policy), Cache(), Watch(len(made))
     cache.subscribe(watch.look)
     controller = Controller(memory, cache, RecordWriter(memory))
+    collecting = asyncio.create_task(garbage.look_seldom())  # as every engine does
     await controller.start()
     loop = asyncio.get_running_loop()
     started, cpu, first = loop.time(), time.process_time(), time.time()
@@ -178,6 +180,7 @@ async def drain(queues: int, policy: str, kinds: Sequence[Kind] = KINDS) -> dict
     await asyncio.wait_for(watch.done.wait(), GIVE_UP_SECONDS)
     all_recorded, cpu = loop.time() - started, time.process_time() - cpu
     await controller.stop()
+    collecting.cancel()
     if watch.failed:
         raise RuntimeError(f"{watch.failed} workloads did not succeed; the figures would mean nothing")
     return _figures(watch, bound(queues, kinds), watch.finished_at - first, all_recorded, cpu)

@@ -21,6 +21,7 @@ from tornado.netutil import bind_sockets
 from octopus_hub.app.checks import private_file, write_private
 from octopus_hub.backends.local import config as configuration
 from octopus_hub.backends.local.backend import LocalBackend
+from octopus_hub.control import garbage
 from octopus_hub.control.cache import Cache
 from octopus_hub.control.loop import Controller
 from octopus_hub.control.metrics import Metrics
@@ -144,6 +145,8 @@ class Engine:
         self.controller = Controller(self.backend, self.cache, writer, metrics=metrics, hooks=hooks)
         await self.controller.start()
         stack.push_async_callback(self.controller.stop)
+        collecting = asyncio.create_task(garbage.look_seldom(), name="garbage")
+        stack.callback(collecting.cancel)
         await self._serve(stack, registry, metrics, config)
 
     async def _serve(
