@@ -1,4 +1,4 @@
-"""Rows of tasks in memory, and which devices they hold: no device is ever assigned to two tasks that live.
+"""Rows of tasks in memory, and which devices they hold: no device (or part) is ever assigned to two tasks that live.
 
 Values and indexes only; what may be changed is ``truth``'s matter, who uses it.
 """
@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from octopus_hub.backends.deviceuse import DeviceKey, DeviceUse, choose
 from octopus_hub.model.errors import InvalidSpec, Unavailable
 from octopus_hub.model.node import Node
 from octopus_hub.model.task import Task, TaskSpec
 
 TaskKey = tuple[str, str]  # (namespace, task name)
-DeviceKey = tuple[str, str]  # (device type, id)
 
 
 class TaskRows:
-    """Tasks by name and by TaskSet, devices by holder."""
+    """Tasks by name and by TaskSet, and what devices they hold."""
 
     def __init__(self) -> None:
         self.tasks: dict[TaskKey, Task] = {}
         self._tasks_of: dict[str, dict[str, Task]] = {}
-        # by type and id alone, not by node: two declared nodes may name the same real device
-        self._holders: dict[DeviceKey, TaskKey] = {}
+        self._use = DeviceUse()
+        self._held: dict[TaskKey, dict[str, list[str]]] = {}
 
     def of(self, uid: str) -> list[Task]:
         """Return the rows of a TaskSet's tasks."""
@@ -33,27 +33,18 @@ class TaskRows:
         """Return the rows of these tasks, leaving out those that don't exist."""
         return [self.tasks[namespace, name] for namespace, name in names if (namespace, name) in self.tasks]
 
-    def assign(self, spec: TaskSpec, node: Node | None, taken: set[DeviceKey]) -> dict[str, list[str]]:
-        """Return free devices of the node for a task and add them to ``taken``; raises Unavailable."""
+    def assign(self, spec: TaskSpec, node: Node | None, taken: DeviceUse) -> dict[str, list[str]]:
+        """Return free devices (or parts) of the node for a task and add them to ``taken``; raises Unavailable."""
         if node is None:
             raise Unavailable(f"node {spec.node} is gone; {spec.name} can't be placed there", node=spec.node)
         chosen: dict[str, list[str]] = {}
         for kind, count in spec.amounts.devices.items():
-            free = [
-                device.id
-                for device in node.devices
-                if device.type == kind
-                and device.healthy
-                and (kind, device.id) not in self._holders
-                and (kind, device.id) not in taken
-            ]
-            if len(free) < count:
-                raise Unavailable(
-                    f"{spec.name} needs {count} {kind} on {spec.node}, {len(free)} are free", node=spec.node
-                )
+            found, free = choose(node.devices, kind, count, (self._use, taken))
+            if free < count:
+                raise Unavailable(f"{spec.name} needs {count} {kind} on {spec.node}, {free} are free", node=spec.node)
             if count:
-                chosen[kind] = free[:count]
-                taken.update((kind, identity) for identity in chosen[kind])
+                chosen[kind] = found
+        taken.add(chosen)
         return chosen
 
     def put(self, task: Task) -> None:
@@ -61,11 +52,11 @@ class TaskRows:
         key = task.namespace, task.name
         self.tasks[key] = task
         self._tasks_of.setdefault(task.taskset_uid, {})[task.name] = task
-        self._free(task, key)
-        if not task.state.terminal:
-            for kind, identities in task.devices.items():
-                for identity in identities:
-                    self._holders[kind, identity] = key
+        held = {} if task.state.terminal else task.devices
+        if held != self._held.get(key, {}):
+            self._free(key)
+            self._use.add(held)
+            self._held[key] = held
 
     def drop(self, task: Task) -> None:
         """Remove a row."""
@@ -75,13 +66,14 @@ class TaskRows:
         rows.pop(task.name, None)
         if not rows:
             self._tasks_of.pop(task.taskset_uid, None)
-        self._free(task, key)
+        self._free(key)
 
-    def _free(self, task: Task, key: TaskKey) -> None:
-        for kind, identities in task.devices.items():
-            for identity in identities:
-                if self._holders.get((kind, identity)) == key:
-                    del self._holders[kind, identity]
+    def held_as(self) -> dict[DeviceKey, str]:
+        """Return as what each device is held that some live task holds: its own type, or one of its parts."""
+        return {key: next(iter(held)) for key, held in self._use.held.items()}
+
+    def _free(self, key: TaskKey) -> None:
+        self._use.remove(self._held.pop(key, {}))
 
 
 def new_row(spec: TaskSpec, devices: dict[str, list[str]], now: float) -> Task:

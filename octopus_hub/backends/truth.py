@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from octopus_hub.backends.base import Change, Listing
+from octopus_hub.backends.deviceuse import DeviceKey, DeviceUse
 from octopus_hub.backends.fanout import KEPT, Fanout
 from octopus_hub.backends.journal import Addresses, Batch, IdempotencyKey, Journal, Stored
 from octopus_hub.backends.kept import Kept
@@ -290,7 +291,7 @@ class Truth:
     # --- tasks
     def place(self, specs: Sequence[TaskSpec]) -> list[tuple[TaskSpec, Task]]:
         """Return rows, with devices assigned, for those tasks that don't exist yet; nothing is changed."""
-        taken: set[tuple[str, str]] = set()
+        taken = DeviceUse()
         placed: list[tuple[TaskSpec, Task]] = []
         for spec in specs:
             known = self.tasks.get((spec.namespace, spec.name))
@@ -303,6 +304,10 @@ class Truth:
             devices = self._rows.assign(spec, self.nodes.get(spec.node), taken)
             placed.append((spec, new_row(spec, devices, self._clock())))
         return placed
+
+    def held_as(self) -> dict[DeviceKey, str]:
+        """Return as what each device is held that some live task holds: its own type, or one of its parts."""
+        return self._rows.held_as()
 
     def add_tasks(self, tasks: Sequence[Task]) -> None:
         """Store new rows."""

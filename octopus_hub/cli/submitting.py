@@ -20,6 +20,7 @@ from octopus_hub.client.room import room
 from octopus_hub.client.sync import Client
 from octopus_hub.model.answers import PlanAnswer, TaskSetView
 from octopus_hub.model.errors import InvalidSpec, TooLarge, Unavailable
+from octopus_hub.model.parts import WHAT, fraction
 from octopus_hub.model.taskset import TaskSet
 
 MAX_DOCUMENT_BYTES = 16 << 20
@@ -233,11 +234,13 @@ def _environment(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _count(name: str, text: str) -> int:
+def _count(name: str, text: str) -> int | str:
+    if fraction(text) is not None:
+        return text
     try:
         return int(text)
     except ValueError:
-        raise InvalidSpec(f"--devices {name}={text}: the number of devices is a whole number") from None
+        raise InvalidSpec(f"--devices {name}={text}: a whole number of devices, or {WHAT}") from None
 
 
 def _present(**values: Any) -> dict[str, Any]:

@@ -313,11 +313,11 @@ def _absent(known: Mapping[Key, Row], listed: Iterable[Key]) -> list[Row]:
 
 
 def usable(node: Node) -> Amounts:
-    """Return a node's capacity without devices that are broken."""
+    """Return a node's capacity without devices (and parts of devices) that are broken."""
     devices = dict(node.capacity.devices)
     for device in node.devices:
-        if not device.healthy and devices.get(device.type):
-            devices[device.type] -= 1
+        if not device.healthy and devices.get(device.offers):
+            devices[device.offers] = max(0, devices[device.offers] - device.parts)
     if devices == node.capacity.devices:
         return node.capacity
     capacity = node.capacity

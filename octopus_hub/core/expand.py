@@ -24,9 +24,10 @@ from octopus_hub.core.mounts import mounts
 from octopus_hub.core.notebook import notebook_command, notebook_files
 from octopus_hub.core.snapshot import RoleNeed, Way
 from octopus_hub.core.template import MAIN_PORT, Gang, Identity, render
-from octopus_hub.model.descriptor import Descriptors, DeviceDescriptor, RoleWiring
+from octopus_hub.model.descriptor import Descriptors, RoleWiring
 from octopus_hub.model.errors import InvalidSpec
 from octopus_hub.model.names import SKU_LABEL
+from octopus_hub.model.parts import split
 from octopus_hub.model.placing import Topology
 from octopus_hub.model.quantity import parse_memory
 from octopus_hub.model.task import Address, TaskSpec
@@ -120,6 +121,7 @@ class _Shape:
 
     role: Role
     wiring: RoleWiring
+    part_env: Mapping[str, str]  # how large its part of a device is
     own_env: Mapping[str, str]  # the role's variables that it may set
     files: Mapping[str, str]  # the program and parameters of a notebook run
     common: TaskSpec  # every field but those of the single member
@@ -157,9 +159,11 @@ def _shape(taskset: TaskSet, name: str) -> _Shape:
         device_env=device_env,
         device_aliases=device_aliases,
     )
+    part_env = _part_environment(descriptors, role)
+    taken.update(part_env)
     own_env = {key: value for key, value in role.env.items() if key not in taken}
     run = None if role.command or role.args else taskset.spec.run
-    return _Shape(role, _wiring(taskset, name), own_env, notebook_files(run) if run else {}, common)
+    return _Shape(role, _wiring(taskset, name), part_env, own_env, notebook_files(run) if run else {}, common)
 
 
 def _task(gang: Gang, shape: _Shape, member: Member, peers: str) -> TaskSpec:
@@ -173,7 +177,7 @@ def _task(gang: Gang, shape: _Shape, member: Member, peers: str) -> TaskSpec:
         index=member.index,
         attempt=member.attempt,
         node=gang.node(identity),
-        env={**env, **shape.own_env, **_octopus_environment(gang, member)},
+        env={**env, **shape.own_env, **shape.part_env, **_octopus_environment(gang, member)},
         ports=dict(gang.address(identity).ports),
         files={**files, **shape.files, PEERS_FILE: peers},
     )
@@ -255,17 +259,33 @@ def _peers(gang: Gang) -> str:
 
 
 def _device_variables(descriptors: Descriptors, role: Role) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return by device type the first variable that gets the assigned ids, and the further ones."""
+    """Return by asked device type the first variable that gets the assigned ids, and the further ones."""
     first: dict[str, str] = {}
     further: dict[str, list[str]] = {}
     for kind, descriptor in descriptors.devices.items():
+        asked = _asked(role, kind)
         variables = list(descriptor.env)
-        if variables and _concerns(descriptor, role.resources.devices.get(kind, 0)):
-            first[kind] = variables[0]
+        if variables and (asked or descriptor.hide):
+            first[asked or kind] = variables[0]
             if variables[1:]:
-                further[kind] = variables[1:]
+                further[asked or kind] = variables[1:]
     return first, further
 
 
-def _concerns(descriptor: DeviceDescriptor, asked: int) -> bool:
-    return asked > 0 or descriptor.hide
+def _asked(role: Role, kind: str) -> str:
+    """Return as what a role asks for devices of a type, whole or in parts; "" if it doesn't."""
+    return next((name for name, count in role.resources.devices.items() if count and split(name)[0] == kind), "")
+
+
+def _part_environment(descriptors: Descriptors, role: Role) -> dict[str, str]:
+    """Return what tells a task with a part of a device how large it is: each part is one of n, also beside others."""
+    env: dict[str, str] = {}
+    shares = []
+    for kind, descriptor in descriptors.devices.items():
+        parts = split(_asked(role, kind))[1]
+        if parts == 1 or descriptor.parts is None:
+            continue
+        shares.append(f"1/{parts}")
+        for name, text in descriptor.parts.env.items():
+            env[name] = text.replace("{parts}", str(parts)).replace("{percent}", str(max(1, 100 // parts)))
+    return {**env, "OCTOPUS_DEVICE_PART": ",".join(shares)} if shares else env

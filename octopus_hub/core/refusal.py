@@ -16,6 +16,7 @@ from octopus_hub.core.reason import Reason, ReasonCode, figure, flat, quantities
 from octopus_hub.core.snapshot import RoleNeed, Waiting, gang_total
 from octopus_hub.core.trial import Trial
 from octopus_hub.model.amounts import Amounts
+from octopus_hub.model.parts import split
 
 
 def refuse(trial: Trial, gang: Waiting, code: ReasonCode = "NoFit") -> Reason:
@@ -59,7 +60,8 @@ def _short(trial: Trial, gang: Waiting, need: RoleNeed, selector: Selector, code
         return _no_node_has_all(trial, need, selector, code)
     resource, amount = scarce
     if resource not in cluster.dimension:
-        return Reason(code=code, message=f"{wanted}; no node has a {resource}", need=total)
+        message = f"{wanted}; no node has a {resource}{_other_parts(trial, resource)}"
+        return Reason(code=code, message=message, need=total)
     dimension = cluster.dimension[resource]
     node, free = trial.slots(((dimension, 1),), selector).largest()
     where = cluster.nodes[node].name if node >= 0 else ""
@@ -74,6 +76,12 @@ def _short(trial: Trial, gang: Waiting, need: RoleNeed, selector: Selector, code
     return Reason(
         code=code, message=f"{wanted}, {limit}", need=total, free=_free(trial, flat(total), selector), where=where
     )
+
+
+def _other_parts(trial: Trial, resource: str) -> str:
+    """Say what there is of a device type instead: whole ones, parts of other sizes."""
+    others = [kind for kind in trial.cluster.dimension if split(kind)[0] == split(resource)[0]]
+    return f" (they have {' and '.join(sorted(others))})" if others else ""
 
 
 def _no_members(trial: Trial, selector: Selector) -> str:

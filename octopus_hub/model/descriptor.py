@@ -31,6 +31,13 @@ class FrameworkDescriptor(ApiStruct, frozen=True, kw_only=True):
     image: str = ""  # default image when a role names none
 
 
+class DeviceParts(ApiStruct, frozen=True, kw_only=True):
+    """That devices of a type can be divided into equal parts; which ones are is said in octopus.yaml."""
+
+    max: int  # a device is divided into 2 to so many
+    env: dict[str, str] = {}  # variables of a task with a part: {parts}, and {percent} = 100 / parts, rounded down
+
+
 class DeviceDescriptor(ApiStruct, frozen=True, kw_only=True):
     """A device type: how it is found on a machine, how a task sees its devices, its resource name on a cluster."""
 
@@ -41,6 +48,7 @@ class DeviceDescriptor(ApiStruct, frozen=True, kw_only=True):
     discovery: str = "none"  # none | nvml | declared | command
     command: list[str] = []  # discovery: command; what it prints: plugins.discovery.Listed; "./x" is beside the file
     env: dict[str, str] = {}  # variables that get the assigned ids: CUDA_VISIBLE_DEVICES: "{ids}"
+    parts: DeviceParts | None = None  # None: devices of this type can't be divided
     hide: bool = False  # a task that asks for none gets the variables empty, so that it sees none
     kubernetes_resource: str = ""  # e.g. nvidia.com/gpu
     source: str = ""

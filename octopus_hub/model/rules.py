@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from octopus_hub.model import placing
 from octopus_hub.model import taskset as model
+from octopus_hub.model.device_rules import Asked
 from octopus_hub.model.fields import Dropped, Either, Fields, Items, More, OrList, OrNull, Shapes, Table
 from octopus_hub.model.names import MOST_TASKSET_NAME, REPLAY_OF, RESERVED_PREFIX
 from octopus_hub.model.placing_rules import device_models, entries, mapping, near
@@ -52,6 +53,7 @@ SET_FOR_TASKS = frozenset(
         "OUTPUTS",
         "METRICS",
         "DEVICES",
+        "DEVICE_PART",
     ]
 )
 
@@ -326,7 +328,7 @@ MORE: dict[type, More] = {
             "cpu": Amount(parse_cpu, cpu_text, 1, 10**8, "an amount of CPU, such as 2, 0.5 or 500m"),
             "memory": Amount(parse_memory, memory_text, 2**20, 2**46, "an amount of memory, such as 8Gi or 512Mi"),
             "shm": Amount(parse_memory, memory_text, 0, 2**46, "an amount of memory, such as 2Gi"),
-            "devices": Table(_KIND, Whole(0, MOST_DEVICES), 32, "a mapping of device types to numbers, such as gpu: 1"),
+            "devices": Asked.of(_KIND, MOST_DEVICES),
         },
         hints={
             **dict.fromkeys(_AS_DEVICES, "write devices: {gpu: 1}"),

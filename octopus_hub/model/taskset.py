@@ -15,6 +15,7 @@ from octopus_hub.model.amounts import Amounts, total
 from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.descriptor import Descriptors
 from octopus_hub.model.flat import FlatMeta, WrongArgument, known_fields, plain_value
+from octopus_hub.model.parts import in_parts
 from octopus_hub.model.placing import GangPlacement, PlacementPreferences
 from octopus_hub.model.quantity import parse_cpu, parse_memory
 from octopus_hub.model.status import Status
@@ -35,7 +36,7 @@ class Resources(ApiStruct, frozen=True, kw_only=True):
 
     cpu: str = DEFAULT_CPU  # CPUs: 2, 0.5, 500m
     memory: str = DEFAULT_MEMORY  # bytes: 8Gi, 512Mi; a task that uses more is killed, and the record says so
-    devices: dict[str, int] = {}  # whole devices by type: gpu, virtual
+    devices: dict[str, int] = {}  # devices by type: gpu, virtual; gpu: 0.25 is one part, gpu-1of4: 1
     shm: str = DEFAULT_SHM  # size of /dev/shm, in memory
 
     def amounts(self) -> Amounts:
@@ -343,7 +344,7 @@ def _flatten_role(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, An
 def _as_given(key: str, value: Any) -> Any:
     """Return a quantity as text; what is none is left to the check at submission, which says what is needed."""
     if isinstance(value, Mapping):
-        return dict(value)
+        return in_parts(value) if key == "devices" else dict(value)
     quantity = key != "devices" and value is not None and not isinstance(value, list | tuple | set | bool)
     return str(value) if quantity else value
 

@@ -11,21 +11,25 @@ from collections.abc import Iterator
 
 from octopus_hub.model.descriptor import (
     DeviceDescriptor,
+    DeviceParts,
     FrameworkDescriptor,
     HookDescriptor,
     RoleWiring,
     StorageDescriptor,
 )
+from octopus_hub.model.parts import MOST_PARTS, part_type, split
 from octopus_hub.model.taskset import Volume
 from octopus_hub.model.template import Placeholder, TemplateError, parse
 
 MAIN_PORT = "main"
 DISCOVERIES = ("none", "nvml", "declared", "command")
 PROVIDERS = ("scratch", "folder")
+PART_FIELDS = ("{parts}", "{percent}")
 STAGES = ("expand", "prepare", "finish")
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _ROLE = re.compile(r"[a-z][a-z0-9]{0,14}")
+_BRACES = re.compile(r"\{[^{}]*\}?|\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -89,6 +93,25 @@ def device(descriptor: DeviceDescriptor) -> Iterator[str]:
             yield f"env.{name}: not a name of a variable"
         if text != "{ids}":
             yield f"env.{name}: the value is {{ids}} (the assigned ids with commas), not {text!r}"
+    if split(descriptor.name)[1] > 1:
+        yield f"name: {descriptor.name!r} is the name of a part of {split(descriptor.name)[0]}; take another"
+    if descriptor.parts is not None:
+        yield from _parts(descriptor, descriptor.parts)
+
+
+def _parts(descriptor: DeviceDescriptor, parts: DeviceParts) -> Iterator[str]:
+    if not 2 <= parts.max < MOST_PARTS:
+        yield f"parts.max: {parts.max} is not between 2 and {MOST_PARTS - 1}"
+    elif not _NAME.fullmatch(part_type(descriptor.name, parts.max)):
+        yield f"name: {descriptor.name!r} is too long for parts, whose type is {part_type('NAME', parts.max)}"
+    for name, text in parts.env.items():
+        where = f"parts.env.{name}"
+        if not _VARIABLE.fullmatch(name):
+            yield f"{where}: not a name of a variable"
+        elif name.startswith("OCTOPUS_") or name in descriptor.env:
+            yield f"{where}: is set already; take it out"
+        if unknown := [each for each in _BRACES.findall(text) if each not in PART_FIELDS]:
+            yield _unknown(where, "placeholder", unknown[0], PART_FIELDS)
 
 
 def storage(descriptor: StorageDescriptor) -> Iterator[str]:

@@ -22,12 +22,14 @@ from octopus_hub.model.base import ApiStruct
 from octopus_hub.model.descriptor import (
     Descriptors,
     DeviceDescriptor,
+    DeviceParts,
     FrameworkDescriptor,
     HookDescriptor,
     RoleWiring,
     StorageDescriptor,
 )
 from octopus_hub.model.errors import InvalidSpec
+from octopus_hub.model.parts import part_type, split
 from octopus_hub.model.taskset import API_VERSION, TaskSet
 from octopus_hub.plugins import checks
 
@@ -89,7 +91,9 @@ class Registry:
         problems = self.problems(taskset)
         if problems:
             raise InvalidSpec(problems[0], problems)
-        asked = {kind for role in taskset.spec.roles for kind, count in role.resources.devices.items() if count}
+        asked = {
+            split(kind)[0] for role in taskset.spec.roles for kind, count in role.resources.devices.items() if count
+        }
         devices = {name: each for name, each in sorted(self.devices.items()) if name in asked or each.hide}
         kinds = sorted({volume.kind for role in taskset.spec.roles for volume in role.volumes})
         storage = {name: self.storage[name] for name in kinds}
@@ -111,8 +115,7 @@ class Registry:
             if framework and framework.allowed_roles and role.name not in framework.allowed_roles:
                 found.append(_unknown(f"{path}.name", f"role of {framework.name}", role.name, framework.allowed_roles))
             for kind in role.resources.devices:
-                if kind not in self.devices:
-                    found.append(_unknown(f"{path}.resources.devices", "device type", kind, self.devices))
+                found.extend(self._not_to_be_had(kind, f"{path}.resources.devices"))
             for number, volume in enumerate(role.volumes):
                 where = f"{path}.volumes[{number}]"
                 storage = self.storage.get(volume.kind)
@@ -121,6 +124,18 @@ class Registry:
                 else:
                     found.extend(checks.volume(volume, storage, where))
         return found
+
+    def _not_to_be_had(self, kind: str, path: str) -> Iterator[str]:
+        """Yield why devices of a type, or parts of that size, can't exist here."""
+        whole, parts = split(kind)
+        descriptor = self.devices.get(whole)
+        if descriptor is None:
+            yield _unknown(path, "device type", whole, self.devices)
+        elif parts > 1 and descriptor.parts is None:
+            yield f"{path}.{kind}: devices of type {whole} can't be divided; ask for whole ones ({whole}: 1)"
+        elif descriptor.parts is not None and parts > descriptor.parts.max:
+            most = descriptor.parts.max
+            yield f"{path}.{kind}: a {whole} can be divided into at most {most} parts ({part_type(whole, most)})"
 
 
 def digest(descriptor: ApiStruct) -> str:
@@ -203,7 +218,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 # Every kind of descriptor, in the order they are read.
 KINDS: tuple[Kind, ...] = (
     Kind("frameworks", FrameworkDescriptor, checks.framework, (RoleWiring,)),
-    Kind("devices", DeviceDescriptor, checks.device),
+    Kind("devices", DeviceDescriptor, checks.device, (DeviceParts,)),
     Kind("storage", StorageDescriptor, checks.storage),
     Kind("hooks", HookDescriptor, checks.hook),
 )

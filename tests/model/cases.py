@@ -118,6 +118,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         events=[{"on": "RoleFailed", "do": "Ignore"}, {"on": "RoleCompleted", "do": "SucceedTaskSet"}]
     ),
     "tuples": document(command=("a", "b")),
+    "parts of devices": document(resources={"devices": {"gpu": 0.25, "npu": "1/3", "virtual-1of4": 2, "fpga": "0.5"}}),
     "own variables with our prefix": document(env={"OCTOPUS_MINE": "1"}),
 }
 

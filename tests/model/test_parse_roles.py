@@ -70,9 +70,30 @@ REFUSED_ROLES: dict[str, tuple[Any, list[str]]] = {
         document(resources={"cpu": 0}),
         [f"{W}.resources.cpu: 0 is not within what one task may ask for (1m to 100000)"],
     ),
-    "half a device": (
-        document(resources={"devices": {"gpu": 0.5}}),
-        [f"{W}.resources.devices.gpu: needs a whole number from 0 to 1000, not the number 0.5"],
+    "a part that is not one of n": (
+        document(resources={"devices": {"gpu": 0.3}}),
+        [
+            f"{W}.resources.devices.gpu: 0.3 is neither a whole number from 0 to 1000 nor one of n equal parts, "
+            "such as 0.5, 0.25 or 1/3"
+        ],
+    ),
+    "one and a half": (
+        document(resources={"devices": {"gpu": 1.5}}),
+        [
+            f"{W}.resources.devices.gpu: 1.5 is neither a whole number from 0 to 1000 nor one of n equal parts, "
+            "such as 0.5, 0.25 or 1/3"
+        ],
+    ),
+    "a part of a part": (
+        document(resources={"devices": {"gpu-1of4": 0.5}}),
+        [f"{W}.resources.devices.gpu-1of4: gpu-1of4 is a part already; write gpu-1of4: 1"],
+    ),
+    "whole and in parts": (
+        document(resources={"devices": {"gpu": 1, "gpu-1of4": 1}}),
+        [
+            f"{W}.resources.devices: asks for gpu and gpu-1of4; a task takes whole devices of a type or parts of one "
+            "size, not both"
+        ],
     ),
     "a device by its cluster name": (
         document(resources={"devices": {"nvidia.com/gpu": 1}}),

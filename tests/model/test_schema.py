@@ -28,6 +28,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 BEYOND_SCHEMA = {
     "10,001 tasks of two roles",
     "a label of ours",
+    "a part of a part",
+    "a part that is not one of n",
     "a quantity that is no number",
     "a role twice",
     "a time that is no number",
@@ -48,6 +50,7 @@ BEYOND_SCHEMA = {
     "too large parameters",
     "two main roles",
     "two mounts at one place",
+    "whole and in parts",
 }
 
 

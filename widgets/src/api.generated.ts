@@ -263,9 +263,16 @@ export interface DeviceDescriptor {
   discovery?: string; // "none"
   command?: string[]; // []
   env?: { [key: string]: string }; // {}
+  parts?: DeviceParts | null;
   hide?: boolean; // false
   kubernetesResource?: string; // ""
   source?: string; // ""
+}
+
+/** That devices of a type can be divided into equal parts; which ones are is said in octopus.yaml. */
+export interface DeviceParts {
+  max: number;
+  env?: { [key: string]: string }; // {}
 }
 
 /** A storage kind. */
@@ -439,6 +446,7 @@ export interface Amounts {
 export interface Device {
   id: string;
   type: string;
+  parts?: number; // 1
   model?: string; // ""
   memoryBytes?: number; // 0
   healthy?: boolean; // true

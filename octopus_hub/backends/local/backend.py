@@ -19,6 +19,7 @@ from octopus_hub.backends.base import Beside, Image
 from octopus_hub.backends.local import orphans, statefolder
 from octopus_hub.backends.local.blobs import YOUNG_SECONDS, Blobs
 from octopus_hub.backends.local.config import Config
+from octopus_hub.backends.local.division import Divisible
 from octopus_hub.backends.local.images import Images
 from octopus_hub.backends.local.nodes import nodes
 from octopus_hub.backends.local.ports import PortPool
@@ -109,7 +110,8 @@ class LocalBackend(TruthCalls):
         """Learn what this machine has and what the configuration allows."""
         found = [device for each in self._descriptors for device in await asyncio.to_thread(discovery.discover, each)]
         self._discovered = {device.id for device in found}
-        for node in nodes(self.config.nodes, lambda: found):
+        most = {each.name: each.parts.max for each in self._descriptors if each.parts is not None}
+        for node in nodes(self.config.nodes, lambda: found, divisible=Divisible(most, self._truth.held_as())):
             self._truth.put_node(node)
         for cohort in self.config.cohorts:
             self._truth.tree.cohorts.declare(cohort)
@@ -341,7 +343,8 @@ class LocalBackend(TruthCalls):
         seen = {device.id: device for device in await asyncio.to_thread(discovery.observe, descriptor, known)}
         self._runner.devices_observed(seen)
         for node in list(self._truth.nodes.values()):
-            now = [seen.get(device.id, device) for device in node.devices]
+            # as a node divides it: what was seen is the device itself
+            now = [msgspec.structs.replace(seen.get(each.id, each), parts=each.parts) for each in node.devices]
             if now != node.devices:
                 self._truth.put_node(msgspec.structs.replace(node, devices=now))
 

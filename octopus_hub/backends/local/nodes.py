@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from octopus_hub.backends.local.division import Divisible, divide
 from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.errors import InvalidSpec, OctopusError
 from octopus_hub.model.node import Device, Node
+from octopus_hub.model.parts import split
 from octopus_hub.model.quantity import parse_cpu, parse_memory
 
 RESERVE_BYTES = 1 << 30  # for the engine, the hub and notebook servers
@@ -23,6 +25,7 @@ VIRTUAL_DEVICES = 4
 VIRTUAL_CPU_MILLIS = 4000  # a virtual node offers at least this, so that the examples run on a laptop of two cores
 VIRTUAL_MEMORY_BYTES = 1 << 30
 MAX_DECLARED = 1024
+FIELDS = ("name", "cpu", "memory", "devices", "divide", "labels", "taints")
 
 _TAINT = re.compile(r"[^\s=*,]{1,317}(?:=[^\s=,]{0,63})?")
 Discover = Callable[[], Sequence[Device]]
@@ -39,12 +42,15 @@ def machine(proc: Path = Path("/proc")) -> Amounts:
 
 
 def nodes(
-    declared: Sequence[Mapping[str, Any]] | None, discover: Discover, capacity: Amounts | None = None
+    declared: Sequence[Mapping[str, Any]] | None,
+    discover: Discover,
+    capacity: Amounts | None = None,
+    divisible: Divisible | None = None,
 ) -> list[Node]:
     """Return the nodes: declared ones, else this machine with its devices, else two virtual nodes."""
     whole = capacity or machine()
     if declared:
-        return _declared(declared, discover, whole)
+        return _declared(declared, discover, whole, divisible or Divisible())
     devices = list(discover())
     if devices:
         return [_node(os.uname().nodename.split(".")[0].lower() or "localhost", whole, devices, {})]
@@ -61,7 +67,9 @@ def virtual(node: str, count: int, kind: str = "virtual") -> list[Device]:
     return [Device(id=f"{node}-{kind}-{number}", type=kind, model=kind) for number in range(count)]
 
 
-def _declared(entries: Sequence[Mapping[str, Any]], discover: Discover, whole: Amounts) -> list[Node]:
+def _declared(
+    entries: Sequence[Mapping[str, Any]], discover: Discover, whole: Amounts, divisible: Divisible
+) -> list[Node]:
     """Read ``nodes:``; all problems are told at once."""
     found: list[Node] = []
     problems: list[str] = []
@@ -72,7 +80,7 @@ def _declared(entries: Sequence[Mapping[str, Any]], discover: Discover, whole: A
             wanted = dict(entry.get("devices") or {})
             if real is None and any(value == "discover" for value in wanted.values()):
                 real = list(discover())
-            node = _one(entry, wanted, real or [], whole)
+            node = _one(entry, _devices(entry, wanted, real or [], divisible), whole)
         except (ValueError, TypeError, AttributeError, OctopusError) as error:
             problems.append(f"{where}: {error}")
             continue
@@ -84,21 +92,29 @@ def _declared(entries: Sequence[Mapping[str, Any]], discover: Discover, whole: A
     return found
 
 
-def _one(entry: Mapping[str, Any], wanted: Mapping[str, Any], real: Sequence[Device], whole: Amounts) -> Node:
-    unknown = sorted(set(entry) - {"name", "cpu", "memory", "devices", "labels", "taints"})
-    if unknown:
-        raise ValueError(f"unknown field {unknown[0]}; known are name, cpu, memory, devices, labels, taints")
-    name = entry.get("name")
-    if not isinstance(name, str) or not name.replace("-", "").replace(".", "").isalnum():
-        raise ValueError("name: a node needs a name of letters, digits, - and .")
+def _devices(
+    entry: Mapping[str, Any], wanted: Mapping[str, Any], real: Sequence[Device], divisible: Divisible
+) -> list[Device]:
     devices: list[Device] = []
     for kind, count in wanted.items():
         if count == "discover":
             devices += [device for device in real if device.type == kind]
+        elif split(kind)[1] > 1:
+            raise ValueError(f"devices.{kind}: parts follow from divide; declare whole devices, {split(kind)[0]}: 1")
         elif isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MAX_DECLARED:
-            devices += virtual(name, count, kind)
+            devices += virtual(str(entry.get("name")), count, kind)
         else:
             raise ValueError(f"devices.{kind}: a count from 0 to {MAX_DECLARED}, or discover")
+    return divide(devices, entry.get("divide") or {}, divisible)
+
+
+def _one(entry: Mapping[str, Any], devices: Sequence[Device], whole: Amounts) -> Node:
+    unknown = sorted(set(entry) - set(FIELDS))
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]}; known are {', '.join(FIELDS)}")
+    name = entry.get("name")
+    if not isinstance(name, str) or not name.replace("-", "").replace(".", "").isalnum():
+        raise ValueError("name: a node needs a name of letters, digits, - and .")
     capacity = Amounts(
         cpu_millis=parse_cpu(str(entry["cpu"])) if "cpu" in entry else whole.cpu_millis,
         memory_bytes=parse_memory(str(entry["memory"])) if "memory" in entry else whole.memory_bytes,
@@ -118,7 +134,7 @@ def _node(
 ) -> Node:
     counts: dict[str, int] = {}
     for device in devices:
-        counts[device.type] = counts.get(device.type, 0) + 1
+        counts[device.offers] = counts.get(device.offers, 0) + device.parts
     return Node(
         name=name,
         capacity=Amounts(cpu_millis=capacity.cpu_millis, memory_bytes=capacity.memory_bytes, devices=counts),

@@ -201,14 +201,16 @@ def task_environment(item: Prepared, folder: Path, account: Account | None) -> d
         if value in spec.files:  # a file of ours is named by its relative path; tasks may change their folder
             given[name] = str(work / value)
     for device, variable in spec.device_env.items():
-        env[variable] = ",".join(task.devices.get(device, []))
+        # a task's parts may lie on one device, which is named once
+        ids = ",".join(dict.fromkeys(task.devices.get(device, [])))
+        env |= dict.fromkeys([variable, *spec.device_aliases.get(device, ())], ids)
     env |= thread_environment(spec, {**env, **given})
     env |= given
     env["OCTOPUS_OUTPUTS"] = str(work / "outputs")
     env["OCTOPUS_METRICS"] = str(work / METRICS)
     env["OCTOPUS_CHECKPOINTS"] = str(folder.parent / CHECKPOINTS)
     env["OCTOPUS_CHECKPOINT_REPORT"] = str(work / CHECKPOINT)
-    env["OCTOPUS_DEVICES"] = ",".join(device for ids in task.devices.values() for device in ids)
+    env["OCTOPUS_DEVICES"] = ",".join(dict.fromkeys(device for ids in task.devices.values() for device in ids))
     (work / "outputs").mkdir(exist_ok=True)
     (work / METRICS).parent.mkdir(exist_ok=True)
     return {name: value for name, value in env.items() if "\0" not in name + value and "=" not in name and name}
