@@ -90,6 +90,7 @@ class Controller:
         self._dirty = asyncio.Event()
         self._forecasts = Forecasts(self._dirty.set)
         self._boards_due = float("-inf")
+        self._boards_empty = False  # they say of all queues that nothing waits there
         self._wake: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._watch = Watch(backend, cache, self.metrics, filled=self._filled, changed=self._notice)
@@ -129,6 +130,7 @@ class Controller:
     def _filled(self, changes: Sequence[Change]) -> None:
         """Look at everything: the cache was filled anew."""
         self._apply.expectations.clear()
+        self._boards_empty = False
         for change in changes:
             self._notice(change)
         for taskset in self.cache.tasksets.values():
@@ -149,6 +151,7 @@ class Controller:
                 self._notice_taskset(self.cache.tasksets.get(item.metadata.uid, item))
         elif isinstance(item, Node | Queue | Cohort | Reservation):
             self._memo = None
+            self._boards_empty = False
             self._dirty.set()
 
     def _notice_taskset(self, taskset: TaskSet) -> None:
@@ -269,6 +272,9 @@ class Controller:
         if moment < self._boards_due and len(self._waiting):
             self._wake_schedule(max(SHORTEST_SECONDS, self._boards_due - moment))
             return
+        if not len(self._waiting) and not self._faults and self._boards_empty:
+            return
+        self._boards_empty = False  # until all are written
         waiting = self._waiting.tasksets()
         names = set(self.cache.queues) | set(self.cache.boards)
         told = conditions(self._faults, self.cache.boards, now)
@@ -281,3 +287,4 @@ class Controller:
                 took = asyncio.get_running_loop().time() - moment
                 self._boards_due = moment + max(BOARD_SECONDS, BOARD_SHARE * took)
                 await self._backend.put_board(board)
+        self._boards_empty = not waiting and not told

@@ -23,10 +23,10 @@ from octopus_hub.core.refusal import back_off, refuse
 from octopus_hub.core.reserved import reserved_reason
 from octopus_hub.core.shrinking import shrinkable_at
 from octopus_hub.core.snapshot import Waiting
+from octopus_hub.core.turns import Turns
 from octopus_hub.core.waking import reviews
 from octopus_hub.core.words import behind, makes_room, never_fits, paused, unknown
 
-_Turn = tuple[int, tuple[int, ...], float, str, str]
 _Tried = tuple[tuple[Role, ...], frozenset[int]]
 _NO_REASON = Reason(code="NoFit", message="")
 _NOBODY: frozenset[int] = frozenset()
@@ -77,7 +77,8 @@ class Cycle:
             if uses is not None:
                 self._uses[name] = uses.copy()
             self._walks[name] = Walk(line, self._uses.get(name), self._room(line), uses)
-        heads = [self._turn(name, entry) for name, walk in self._walks.items() if (entry := walk.first()) is not None]
+        turns = Turns(self.quotas, self.snapshot, alone=len(self._walks) == 1)
+        heads = [turns.of(name, entry) for name, walk in self._walks.items() if (entry := walk.first())]
         heapify(heads)
         while heads:
             turn = heappop(heads)
@@ -86,11 +87,9 @@ class Cycle:
             entry = walk.first()
             if entry is None:
                 continue
-            if heads:
-                now = self._turn(name, entry)
-                if now > turn:  # others of its cohort were given something meanwhile
-                    heappush(heads, now)
-                    continue
+            if heads and (now := turns.later(turn, entry)) is not None:
+                heappush(heads, now)
+                continue
             if entry.gang.uid in self._served:
                 walk.advance()
             elif walk.line.stuck == (self.trial.freed, entry.gang.uid) and self._alone(walk.line):
@@ -100,7 +99,7 @@ class Cycle:
                 continue
             following = walk.first()
             if following is not None:
-                heappush(heads, self._turn(name, following))
+                heappush(heads, turns.of(name, following))
         self._grow()
         for at in reviews(self.memo, self._served):
             self._wake(at)
@@ -129,14 +128,6 @@ class Cycle:
             and line.queue.backfill == "none"
             and not line.queue.cohort
         )
-
-    def _turn(self, queue: str, entry: Entry) -> _Turn:
-        """Return when a queue's head has its turn among those of other queues."""
-        if len(self._walks) == 1:
-            return (0, (), entry.gang.queued_at, entry.gang.uid, queue)
-        late = int(self.snapshot.spent.get(queue) is not None and self.quotas.over_budget(queue) == "low")
-        shares = tuple(share for share, _ in self.quotas.shares(queue))
-        return (late, shares, entry.gang.queued_at, entry.gang.uid, queue)
 
     def _serve(self, entry: Entry, walk: Walk) -> bool:
         """Serve the next gang of a queue; return whether the queue may go on."""

@@ -56,6 +56,7 @@ class Quotas:
         self._nodes = grow(queues, cohorts)
         self._siblings = _weights(self._nodes.values())
         self._unbounded = {name for name, node in self._nodes.items() if _never_refuses(queues[name], node)}
+        self.charges = 0  # grows with every charge, taken back or not
         self._never: dict[tuple[str, tuple[str, ...], Hashable], bool] = {}
         self._seen: dict[str, Amounts] = {}
         self._touched: set[str] = set()  # queues that were charged since their use was set
@@ -99,6 +100,7 @@ class Quotas:
     def charge(self, gang: Waiting, total: Mapping[str, int], times: int, tasks: int | None = None) -> None:
         """Count a gang (``times`` -1: take it back). ``tasks``: its members; else what its roles ask for."""
         self._touched.add(gang.queue)
+        self.charges += 1
         node = self._nodes.get(gang.queue)
         user = self.used_by(gang)
         holders = [user, *(self._group((gang.queue, name)) for name in gang.groups)]
@@ -203,8 +205,8 @@ class Quotas:
         all levels below. Where the quotas don't refuse the gang, it is nodes that the borrowers fill.
         """
         leaf = self._nodes.get(gang.queue)
-        if leaf is None:
-            return frozenset()
+        if leaf is None or all(leaf.bound(name) is None or leaf.over(name, amount) for name, amount in total.items()):
+            return frozenset()  # it would have to borrow itself, as most that wait do
         rooms = {resource: leaf.available(resource) for resource, amount in total.items() if amount}
         short = [resource for resource, room in rooms.items() if room is not None and total[resource] > room]
         found: set[str] = set()
