@@ -12,6 +12,7 @@ import pytest
 from octopus_hub.app.engine import Engine
 from octopus_hub.backends.local import backend
 from octopus_hub.client.aio import AsyncClient
+from octopus_hub.control.cache import usable
 from octopus_hub.model.status import Phase
 from octopus_hub.model.taskset import Idle, Lifetime, Role, TaskSet
 
@@ -26,7 +27,9 @@ name: npu
 discovery: command
 command: ["./list.sh"]
 env: {NPU_VISIBLE: "{ids}"}
+parts: {max: 4}
 """
+DIVIDED = "nodes: [{name: a, devices: {npu: discover}, divide: {npu: {parts: 2}}}]"
 
 
 @pytest.fixture
@@ -68,5 +71,32 @@ async def test_use_is_shown_and_an_idle_gang_is_stopped(
             use.write_text("3")
             await until(lambda: engine.cache.tasksets[uid].status.phase is Phase.STOPPED)
         assert engine.cache.tasksets[uid].status.reason == "Idle"
+    finally:
+        await engine.stop()
+
+
+async def test_the_use_of_a_shared_device_is_shown_for_each_who_shares_it_and_a_lost_one_offers_no_part(
+    tmp_path: Path, use: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "OBSERVE_SECONDS", 0.05)
+    (tmp_path / "state" / "octopus.yaml").write_text(DIVIDED)
+    engine = Engine(tmp_path / "state", "ann")
+    await engine.start()
+    try:
+        (node,) = engine.cache.nodes.values()
+        assert node.capacity.devices == {"npu-1of2": 2}
+        role = Role("w", replicas=2, devices={"npu": 0.5}, command=["sh", "-c", "exec sleep 3600"])
+        async with AsyncClient(engine.url, (engine.state / "client_token").read_text()) as client:
+            uid = (await client.submit(TaskSet("shares", roles=[role]))).metadata.uid
+            both = [{"npu-0": 40.0}] * 2
+            await until(lambda: [t.usage.device_percent for t in engine.cache.tasks_of(uid)] == both)
+            use.write_text("70")
+            await until(lambda: [t.usage.device_percent for t in engine.cache.tasks_of(uid)] == [{"npu-0": 70.0}] * 2)
+            (node,) = engine.cache.nodes.values()
+            assert node.devices[0].parts == 2, "what was seen of it does not make it whole"
+            assert usable(node).devices == {"npu-1of2": 2}
+            (tmp_path / "state" / "plugins" / "devices" / "list.sh").write_text("#!/bin/sh\necho '[]'\n")
+            await until(lambda: not next(iter(engine.cache.nodes.values())).devices[0].healthy)
+            assert usable(next(iter(engine.cache.nodes.values()))).devices == {"npu-1of2": 0}
     finally:
         await engine.stop()

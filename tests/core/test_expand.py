@@ -15,6 +15,7 @@ from octopus_hub.model.amounts import Amounts
 from octopus_hub.model.descriptor import (
     Descriptors,
     DeviceDescriptor,
+    DeviceParts,
     FrameworkDescriptor,
     RoleWiring,
     StorageDescriptor,
@@ -224,6 +225,30 @@ def test_files_of_a_framework() -> None:
     wired = FrameworkDescriptor(name="test", roles={"*": RoleWiring(files={"hostfile": "{hosts:*:main}\n"})})
     task = rendered(placed([role("worker", 2)], Descriptors(framework=wired)))["worker-1"]
     assert task.files["hostfile"] == "127.0.0.1:21000,127.0.0.1:21020\n"
+
+
+def test_a_task_with_a_part_is_told_how_large_it_is() -> None:
+    gpu = msgspec.structs.replace(
+        GPU, parts=DeviceParts(max=48, env={"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "{percent}", "OF": "of {parts}"})
+    )
+    own = {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "100", "MINE": "1"}
+    roles = [role("third", devices={"gpu-1of3": 2}, env=own), role("whole", devices={"gpu": 2}), role("none")]
+    tasks = rendered(placed(roles, Descriptors(devices={"gpu": gpu})))
+    third = tasks["third-0"]
+    assert third.device_env == {"gpu-1of3": "CUDA_VISIBLE_DEVICES"}
+    assert third.device_aliases == {"gpu-1of3": ["NVIDIA_VISIBLE_DEVICES"]}
+    told = {
+        name: third.env[name] for name in ("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "OF", "OCTOPUS_DEVICE_PART", "MINE")
+    }
+    assert told == {
+        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "33",
+        "OF": "of 3",
+        "OCTOPUS_DEVICE_PART": "1/3",
+        "MINE": "1",
+    }
+    for name in ("whole-0", "none-0"):
+        assert tasks[name].device_env == {"gpu": "CUDA_VISIBLE_DEVICES"}, "hidden where it was not asked for"
+        assert not {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "OF", "OCTOPUS_DEVICE_PART"} & tasks[name].env.keys()
 
 
 def test_devices_that_were_not_asked_for_are_hidden() -> None:

@@ -136,6 +136,14 @@ def test_a_digest_is_of_the_content() -> None:
             "spec.roles[0].resources.devices: unknown device type 'gpus'; did you mean gpu? (known are gpu, virtual)",
         ),
         (
+            taskset(worker(devices={"gpuu": 0.5})),
+            "spec.roles[0].resources.devices: unknown device type 'gpuu'; did you mean gpu? (known are gpu, virtual)",
+        ),
+        (
+            taskset(worker(devices={"gpu": "1/49"})),
+            "spec.roles[0].resources.devices.gpu-1of49: a gpu can be divided into at most 48 parts (gpu-1of48)",
+        ),
+        (
             taskset(worker(volumes=[Volume(kind="scrach", name="a", mount_path="/a")])),
             "spec.roles[0].volumes[0].kind: unknown storage kind 'scrach'; did you mean scratch? "
             "(known are folder, scratch)",
@@ -151,6 +159,16 @@ def test_what_nobody_knows_is_refused(asked: TaskSet, problem: str) -> None:
     with pytest.raises(InvalidSpec) as caught:
         Registry.load().resolve(asked)
     assert caught.value.problems == [problem] and caught.value.message == problem
+
+
+def test_a_part_needs_the_descriptor_of_its_device(tmp_path: Path) -> None:
+    write(tmp_path, "devices", "name: npu\n")
+    registry = Registry.load([tmp_path])
+    found = registry.resolve(taskset(worker(devices={"virtual": 0.25})))
+    assert list(found.devices) == ["gpu", "virtual"] and found.devices["virtual"].parts is not None
+    assert registry.problems(taskset(worker(devices={"npu": 0.5}))) == [
+        "spec.roles[0].resources.devices.npu-1of2: devices of type npu can't be divided; ask for whole ones (npu: 1)"
+    ]
 
 
 def test_every_problem_of_a_taskset_at_once() -> None:
@@ -211,6 +229,19 @@ def test_an_extra_folder_adds_and_replaces(tmp_path: Path) -> None:
         ("devices", "name: a\ndiscovery: nvm", "discovery: unknown way 'nvm'; did you mean nvml?"),
         ("devices", "name: a\ndiscovery: command", "command: a program that lists the devices is needed"),
         ("devices", "name: a\nenv: {X: '{id}'}", "env.X: the value is {ids}"),
+        ("devices", "name: a-1of4", "'a-1of4' is the name of a part of a; take another"),
+        ("devices", "name: a\nparts: {max: 1}", "parts.max: 1 is not between 2 and 999"),
+        ("devices", "name: a\nparts: {}", "missing required field `max`"),
+        ("devices", "name: a\nparts: {max: 4, evn: {}}", "evn: unknown field; did you mean env?"),
+        ("devices", f"name: {'a' * 29}\nparts: {{max: 4}}", "too long for parts, whose type is NAME-1of4"),
+        ("devices", "name: a\nparts: {max: 4, env: {'1': x}}", "parts.env.1: not a name of a variable"),
+        ("devices", "name: a\nparts: {max: 4, env: {OCTOPUS_X: x}}", "parts.env.OCTOPUS_X: is set already"),
+        (
+            "devices",
+            "name: a\nparts: {max: 4, env: {X: '{percnt} of {parts}'}}",
+            "parts.env.X: unknown placeholder '{percnt}'; did you mean {percent}?",
+        ),
+        ("devices", "name: a\nparts: {max: 4, env: {X: '{percent'}}", "parts.env.X: unknown placeholder '{percent'"),
         ("storage", "name: a\nprovider: nfs", "provider: unknown provider 'nfs'; known are scratch, folder"),
         ("storage", "name: a\nroot: data/..", "root: 'data/..' is not an absolute path"),
         ("hooks", "name: a\nstages: [finish]", "http, command: exactly one of the two is needed"),

@@ -105,7 +105,7 @@ def _devices(
             devices += virtual(str(entry.get("name")), count, kind)
         else:
             raise ValueError(f"devices.{kind}: a count from 0 to {MAX_DECLARED}, or discover")
-    return divide(devices, entry.get("divide") or {}, divisible)
+    return divide(devices, {} if (asked := entry.get("divide")) is None else asked, divisible)
 
 
 def _one(entry: Mapping[str, Any], devices: Sequence[Device], whole: Amounts) -> Node:
