@@ -16,6 +16,7 @@ from octopus_hub.core.budget import Window, window_start
 from octopus_hub.core.estimate import error, estimate, fingerprint, learn, median
 from octopus_hub.core.history import Life
 from octopus_hub.model.base import ApiStruct
+from octopus_hub.model.parts import worth
 from octopus_hub.model.record import Record
 from octopus_hub.model.status import Phase
 from octopus_hub.model.task import TaskState
@@ -106,10 +107,13 @@ def kin(owner: str, spec: Spec) -> str:
     return f"{owner}/{fingerprint(spec)}"
 
 
-def _charged(account: Account, spec: Spec, record: Record, begun: float) -> tuple[Account, int, float]:
-    """Return the account with an attempt added, how many devices that held, and its width (CPUs without devices)."""
+def _charged(account: Account, spec: Spec, record: Record, begun: float) -> tuple[Account, float, float]:
+    """Return the account with an attempt added, how many devices that held, and its width (CPUs without devices).
+
+    What is charged for a part of a device is its part; the width counts it as one, as the scheduler does.
+    """
     ended = record.finished_at or begun
-    seconds, held, cpus = ended - begun, 0, 0.0
+    seconds, held, wide, cpus = ended - begun, 0.0, 0, 0.0
     cpu, memory, devices = account.cpu_seconds, account.memory_byte_seconds, dict(account.device_seconds)
     for role in spec.roles:
         each = role.amounts(record.choices.get(role.name, 0)).times(_size(role, record))
@@ -117,7 +121,8 @@ def _charged(account: Account, spec: Spec, record: Record, begun: float) -> tupl
         memory += each.memory_bytes * seconds
         for name, count in each.devices.items():
             devices[name] = devices.get(name, 0.0) + count * seconds
-            held += count
+            held += worth(name, count)
+            wide += count
     at = max(account.recent_at, ended)
     return (
         Account(
@@ -130,11 +135,11 @@ def _charged(account: Account, spec: Spec, record: Record, begun: float) -> tupl
             recent_at=at,
         ),
         held,
-        float(held or max(1.0, cpus)),
+        float(wide or max(1.0, cpus)),
     )
 
 
-def _spent(known: Mapping[str, Spent], queue: str, devices: int, begun: float, ended: float) -> dict[str, Spent]:
+def _spent(known: Mapping[str, Spent], queue: str, devices: float, begun: float, ended: float) -> dict[str, Spent]:
     """Return the windows of a queue with an attempt added, as far as it lies in the latest ones."""
     found: dict[str, Spent] = {}
     for window in WINDOWS if devices else ():

@@ -12,6 +12,7 @@ from octopus_hub.control.ledger import Ledger, attained, burst, spent
 from octopus_hub.control.usage import Holding
 from octopus_hub.core.budget import COUNTED_SECONDS, window_start
 from octopus_hub.core.reason import CPU, MEMORY
+from octopus_hub.model.parts import worth
 from octopus_hub.model.queue import Queue
 
 
@@ -46,10 +47,10 @@ class Use:
         self.at, self.attained, self.spent, self._queues = at, use, sums, queues
 
 
-def held_devices(held: Holding) -> tuple[int, float]:
-    """Return how many devices, and how many CPUs, a gang holds."""
-    devices, millis = 0, 0
+def held_devices(held: Holding) -> tuple[float, float]:
+    """Return how many devices (of a part its part), and how many CPUs, a gang holds."""
+    devices, millis = 0.0, 0
     for entries in held.nodes.values():
         millis += entries.get(CPU, 0)
-        devices += sum(count for name, count in entries.items() if name not in (CPU, MEMORY))
+        devices += sum(worth(name, count) for name, count in entries.items() if name not in (CPU, MEMORY))
     return devices, millis / 1000

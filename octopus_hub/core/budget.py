@@ -52,7 +52,7 @@ def over_budget(queue: Queue, spent: float) -> Action:
     return budget.at_end
 
 
-def changes_at(queue: Queue, spent: float, devices: int, as_of: float) -> float | None:
+def changes_at(queue: Queue, spent: float, devices: float, as_of: float) -> float | None:
     """Return when :func:`over_budget` may answer differently if ``devices`` stay in use; None without a budget.
 
     ``spent`` is as of ``as_of``. What wakes the scheduler.

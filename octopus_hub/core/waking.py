@@ -9,6 +9,7 @@ from octopus_hub.core.budget import changes_at, seen_at
 from octopus_hub.core.line import Line
 from octopus_hub.core.memo import Memo
 from octopus_hub.core.reason import CPU, MEMORY
+from octopus_hub.model.parts import worth
 
 
 def reviews(memo: Memo, served: Set[str]) -> Iterator[float]:
@@ -35,7 +36,9 @@ def _budgets(memo: Memo) -> Iterator[float]:
     for name, spent in snapshot.spent.items():
         queue = snapshot.queues.get(name)
         used = memo.quotas.used(name)
-        devices = sum(count for kind, count in used.items() if kind not in (CPU, MEMORY) and ":" not in kind)
+        devices = sum(
+            worth(kind, count) for kind, count in used.items() if kind not in (CPU, MEMORY) and ":" not in kind
+        )
         change = changes_at(queue, spent, devices, snapshot.attained_at) if queue is not None else None
         if change is not None and seen_at(change) > memo.now:
             yield seen_at(change)

@@ -35,6 +35,11 @@ def split(kind: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
+def worth(kind: str, count: int) -> float:
+    """Return how many whole devices so many of a type are worth: four of ``gpu-1of4`` one."""
+    return count / split(kind)[1]
+
+
 def fraction(value: Any) -> int | None:
     """Return n where a value means the n-th part of a device, None where it means something else."""
     if isinstance(value, str):

@@ -70,6 +70,17 @@ def test_an_attempt_is_charged_for_what_it_held_and_how_long() -> None:
     assert ledger.as_of == 110.0
 
 
+def test_a_part_of_a_device_is_charged_for_its_part() -> None:
+    """Four who share a device for an hour use one device-hour together; the scheduler counts each as one wide."""
+    spec = msgspec.to_builtins(Spec(queue="research", roles=[Role("w", replicas=2, devices={"gpu": 0.25})]))
+    ledger = charge(Ledger(), msgspec.structs.replace(record(), spec=spec))
+    account = ledger.accounts["research/anna"]
+    assert account.device_seconds == {"gpu-1of4": 20.0}
+    assert account.recent == pytest.approx(burst(0.5, 100.0, 110.0, 110.0))
+    assert spent(ledger, "research", "day", 110.0) == 5.0
+    assert [life.width for life in ledger.lives] == [2.0]
+
+
 def test_a_later_attempt_is_charged_from_its_own_start() -> None:
     """The record's start is that of the first attempt; charging from there would count the first one twice."""
     ledger = charge(charge(Ledger(), record()), record(attempt=2, begun=200.0, ended=205.0))

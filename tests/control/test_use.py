@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from octopus_hub.control.ledger import HALF_LIFE_SECONDS
+from octopus_hub.control.usage import Holding
+from octopus_hub.control.use import held_devices
 from octopus_hub.model.queue import Budget
 from octopus_hub.model.status import Phase
 from tests.control.engines import Engine, World
@@ -43,6 +45,12 @@ def test_what_runs_and_what_ended_counts_by_full_minutes_and_survives_a_restart(
             assert week.attained["default", "ben"] == pytest.approx(50, abs=1)
 
     travel(main())
+
+
+def test_what_runs_on_a_part_of_a_device_uses_its_part() -> None:
+    nodes = {"a": {"cpu_millis": 1000, "virtual-1of4": 3}, "b": {"cpu_millis": 500, "virtual": 2, "virtual-1of2": 1}}
+    held = Holding("default", "anna", (), nodes, {}, 6)
+    assert held_devices(held) == (0.75 + 2 + 0.5, 1.5)
 
 
 def test_a_budget_that_is_changed_is_seen_at_once() -> None:
