@@ -130,6 +130,7 @@ class Controller:
     def _filled(self, changes: Sequence[Change]) -> None:
         """Look at everything: the cache was filled anew."""
         self._apply.expectations.clear()
+        self._steps.look_again()
         self._boards_empty = False
         for change in changes:
             self._notice(change)

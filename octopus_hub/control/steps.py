@@ -76,6 +76,7 @@ class Steps:
         self._dirty = dirty
         self._list_again = list_again
         self._written_at: dict[str, float] = {}
+        self._looked_at: dict[str, int] = {}  # the version of each TaskSet at its last step
         self._dependents: dict[tuple[str, str], set[str]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._replaced = False
@@ -93,15 +94,24 @@ class Steps:
         await asyncio.gather(*workers, return_exceptions=True)
 
     def note(self, taskset: TaskSet) -> None:
-        """Look at a TaskSet, and later at it again when one has ended that it waits for."""
+        """Look at a TaskSet, unless it was looked at as it is: our own writes come back to us.
+
+        It is looked at again when one has ended that it waits for.
+        """
         uid = taskset.metadata.uid
         for other in taskset.spec.after:
             self._dependents.setdefault((taskset.metadata.namespace, other.name), set()).add(uid)
-        self.queue.add(uid)
+        if self._looked_at.get(uid) != taskset.metadata.version:
+            self.queue.add(uid)
+
+    def look_again(self) -> None:
+        """Whatever is noted from now on is looked at again: something may have been missed."""
+        self._looked_at.clear()
 
     def forget(self, uid: str) -> None:
         """Forget a TaskSet that was deleted."""
         self._written_at.pop(uid, None)
+        self._looked_at.pop(uid, None)
         self.queue.forget(uid)
 
     # --- workers
@@ -147,6 +157,7 @@ class Steps:
             return
         now = self._clock()
         taskset = await self._evict(taskset, now)
+        self._looked_at[uid] = taskset.metadata.version
         taskset = self._waiting.fail_dependent(taskset, now)
         step = advance(taskset, self._cache.tasks_of(uid), now, seed=self._seed)
         if step.status != taskset.status and self._may_write(taskset, step.status):
