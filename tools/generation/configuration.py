@@ -16,6 +16,7 @@ from tools.generation.shapes import definitions, field_table
 # The whole file, every part of it; a test reads it with the product's own reader.
 EXAMPLE = """nodes:                               # default: this machine with its devices, or two virtual nodes
 - {name: gpu-1, devices: {gpu: discover}}            # cpu and memory: the machine's
+- {name: gpu-2, devices: {virtual: 2}, divide: {virtual: {parts: 4, count: 1}}}   # offers 1 virtual and 4 virtual-1of4
 - {name: cpu-1, cpu: "8", memory: 16Gi, devices: {virtual: 4}, labels: {rack: a}, taints: [course=ml]}
 queues:                              # default: one queue named default, open to everyone
 - {name: default}

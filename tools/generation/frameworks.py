@@ -39,8 +39,10 @@ VARIABLES: dict[str, str] = {
     "OCTOPUS_TASK_MARKER": "marks the processes of the task, so that strays are found; leave it as it is",
     "OCTOPUS_DEVICES": "ids of the assigned devices, with commas",
 }
+
 _TEXT_AFTER = """
-A volume adds `OCTOPUS_VOLUME_{NAME}`, the real path behind its mount path. The working directory is the unpacked
+A volume adds `OCTOPUS_VOLUME_{NAME}`, the real path behind its mount path; a [part of a
+device](../how-to/divide-devices.md) adds `OCTOPUS_DEVICE_PART`, such as `1/4`. The working directory is the unpacked
 workspace. Nothing else of the machine's environment reaches a task, apart from `PATH`, `HOME`, `USER`, `LANG` and
 `TMPDIR`; `OMP_NUM_THREADS` follows the CPU request unless the role sets it.
 """
@@ -79,10 +81,21 @@ def _framework(each: FrameworkDescriptor) -> str:
 
 def _devices(found: list[DeviceDescriptor]) -> str:
     rows = [
-        (f"`{each.name}`", each.description, each.discovery, ", ".join(f"`{name}`" for name in each.env))
+        (
+            f"`{each.name}`",
+            each.description,
+            each.discovery,
+            ", ".join(f"`{name}`" for name in each.env),
+            *(
+                (f"at most {each.parts.max}", ", ".join(f"`{name}`" for name in each.parts.env))
+                if each.parts is not None
+                else ("none", "")
+            ),
+        )
         for each in found
     ]
-    return "## Devices\n\n" + table(("type", "", "found by", "variables"), rows) + "\n"
+    head = ("type", "", "found by", "variables", "parts", "variables of parts")
+    return "## Devices\n\n" + table(head, rows) + "\n"
 
 
 def _storage(found: list[StorageDescriptor]) -> str:
