@@ -6,7 +6,7 @@ own beside what the leaving gangs still hold, on nodes and quotas, so that nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from octopus_hub.core.calendar import overdue
 from octopus_hub.core.choices import Placed, choices_of, chosen
@@ -54,7 +54,6 @@ class Claims:
         self._place = place
         self.asked: set[str] = set()  # in this cycle
         self._shrinks_left = SHRINKS_TRIED
-        self._by_itself: dict[Hashable, tuple[tuple[int, int], bool]] = {}  # as of a state of the trial
 
     # --- those that claimed before
     def pending(self) -> Iterator[tuple[Waiting, list[Running]]]:
@@ -123,8 +122,12 @@ class Claims:
         leaving = self._leaving()
         soon = sum([width(running.gang) for running in leaving]) if leaving else 0.0
         short = shape.width - self._free_devices(shape) - soon
-        if short <= 0 and leaving and not self.memo.elastic and self._comes_by_itself(entry, leaving):
-            return False
+        by_itself = self._by_itself(entry, leaving) if short <= 0 and leaving else None
+        if by_itself is not None:
+            if level is None:
+                return False
+            self._keep(gang, shape, by_itself, _leaving_from(by_itself, leaving))
+            return True
         candidates = self._candidates(entry, queue, level, short)
         if not candidates:
             return False
@@ -133,27 +136,23 @@ class Claims:
         packs = self.memo.lines[gang.queue].policy.packs
         claim = Claim(shape.width, packs, lambda: self._place(gang, shape))
         room = make_room(self.trial, claim, leaving, candidates, lambda: self._free_devices(shape))
-        if room is None or not room.victims:
-            return False  # without victims room comes by itself: it waits like any other
+        if room is None:
+            return False
         self.go(Eviction(each.member.running.gang.uid, gang.uid, each.rule) for each in room.victims)
         self._keep(gang, shape, room.placement, [each.member.running for each in room.victims])
         return True
 
-    def _comes_by_itself(self, entry: Entry, leaving: list[Running]) -> bool:
-        """Say whether those that leave make room enough: then nobody else is asked, and it waits like any other."""
-        gang, state = entry.gang, (self.trial.mark(), len(leaving))
-        key = (entry.shape, gang.queue, gang.owner, gang.groups)
-        if not gang.avoid and not self.memo.snapshot.windows:  # what else the answer rests on
-            known = self._by_itself.get(key)
-            if known is not None and known[0] == state:
-                return known[1]
+    def _by_itself(self, entry: Entry, leaving: list[Running]) -> Placed | None:
+        """Return where a gang could start on what those that leave give back beyond their claims: nobody else is asked.
+
+        Were it not kept for it, all who could use it would count on it, and nobody would claim anything else meanwhile.
+        """
         mark = self.trial.mark()
         for running in leaving:
             lift(self.trial, running)
-        answer = self._place(gang, entry.shape) is not None
+        placement = self._place(entry.gang, entry.shape)
         self.trial.rollback(mark)
-        self._by_itself[key] = (state, answer)
-        return answer
+        return placement
 
     def _given_back(self, gang: Waiting, shape: Shape) -> bool:
         """Let elastic gangs give back what they grew into while it was nobody's, whatever the policies say."""
@@ -314,6 +313,12 @@ def _spared(memo: Memo, moment: Moment, gang: Waiting, spares: Spares, running: 
         if answer is True or answer is False:
             return answer
     return ask(memo, moment, gang, lambda gang, moment: spares(gang, running, moment), is_truth, True)
+
+
+def _leaving_from(placement: Placed, leaving: Iterable[Running]) -> list[Running]:
+    """Return those that leave nodes of a placement."""
+    nodes = {span.node for spans in placement.values() for span in spans}
+    return [each for each in leaving if any(span.node in nodes for spans in each.placement.values() for span in spans)]
 
 
 def _since(claimant: Waiting, victim: Waiting) -> bool:

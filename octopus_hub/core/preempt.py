@@ -62,7 +62,7 @@ def make_room(
     candidates: Sequence[Candidate],
     free: Callable[[], float],
 ) -> Room | None:
-    """Return whom to evict for a gang; with no victims if those that leave anyway make enough room.
+    """Return whom to evict for a gang that the room of those that leave anyway is not enough for.
 
     ``free`` says how many devices of the kinds it asks for are free in the trial as it is then.
     """
@@ -70,10 +70,6 @@ def make_room(
     try:
         for running in leaving:
             lift(trial, running)
-        if leaving:
-            placement = claim.place()
-            if placement is not None:
-                return Room(placement, ())
         claim = claim._replace(short=claim.short - free())
         few = _fewest(trial, claim, candidates) if claim.packs else _single(trial, claim, candidates)
         return few or _several(trial, claim, candidates)

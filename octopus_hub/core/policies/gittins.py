@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import log2
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import FIRST, attained, life_of, patient, place, waits_since, width
+from octopus_hub.core.policies.service import FIRST, attained, life_of, overdue, patient, place, waits_since, width
 from octopus_hub.core.snapshot import Running, Waiting
 
 WIDTH_POWER = 1.1  # how much a device weighs against a second
@@ -49,7 +49,8 @@ def claim(gang: Waiting, moment: Moment) -> int | None:
 
 def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
-    return key(running.gang, attained(running, moment.tick), moment), moment.tick
+    late = overdue(running, moment)
+    return late if late is not None else (key(running.gang, attained(running, moment.tick), moment), moment.tick)
 
 
 def spares(gang: Waiting, running: Running, moment: Moment) -> bool:

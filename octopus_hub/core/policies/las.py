@@ -17,6 +17,7 @@ from octopus_hub.core.policies.service import (
     attained,
     level_of,
     loses_work,
+    overdue,
     patient,
     place,
     upper_bound,
@@ -39,6 +40,9 @@ def claim(gang: Waiting, moment: Moment) -> int:
 
 def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
+    late = overdue(running, moment)
+    if late is not None:
+        return late
     wide = width(running.gang)
     level = level_of(attained(running, moment.tick) * wide)
     return level, running.since - running.gang.served + upper_bound(level) / wide - 1.0  # rather early than late

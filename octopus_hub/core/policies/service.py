@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import frexp, inf
 
 from octopus_hub.core.history import Life
-from octopus_hub.core.policies.policy import Moment, Rank
+from octopus_hub.core.policies.policy import Moment, Rank, Standing
 from octopus_hub.core.snapshot import Running, Waiting
 
 FIRST_LEVEL_SECONDS = 1800.0  # device-seconds that level 0 ends at
@@ -42,6 +42,18 @@ def waits_since(gang: Waiting) -> float:
 def patient(gang: Waiting, moment: Moment) -> bool:
     """Say whether a gang has not waited for longer than its queue's patience yet."""
     return moment.tick - waits_since(gang) < moment.queue.preemption.patience_seconds
+
+
+def overdue(running: Running, moment: Moment) -> Standing | None:
+    """Return the standing of one that had waited for too long when it started: for a review it gives way to nobody.
+
+    Else those that it came before would take its place back at once.
+    """
+    rules = moment.queue.preemption
+    until = running.since + rules.review_seconds
+    if moment.tick > until or running.since - waits_since(running.gang) < rules.patience_seconds:
+        return None
+    return FIRST, until
 
 
 def place(level: int, gang: Waiting) -> Rank:
