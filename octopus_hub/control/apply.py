@@ -16,7 +16,8 @@ import msgspec
 
 from octopus_hub.backends.base import Backend, Change
 from octopus_hub.control.cache import Cache, TaskKey
-from octopus_hub.control.ledger import Ledger, charge, load, rebuild, store, typical_error
+from octopus_hub.control.ledger import Ledger, charge, counted, load, rebuild, store, store_counts, typical_error
+from octopus_hub.control.lives import LIVES_APART
 from octopus_hub.control.metrics import Metrics
 from octopus_hub.control.waiting import as_waiting
 from octopus_hub.core import actions as act
@@ -36,6 +37,7 @@ from octopus_hub.plugins.hooks import Hooks
 log = logging.getLogger(__name__)
 
 LEDGER = "usage"
+COUNTS = "lives"  # beside it
 CHARGE_SECONDS = 0.1  # least time between writes of the ledger
 CHARGE_SHARE = 20  # one that takes long is written less often: at most one of so many parts of the time ...
 CHARGE_PAUSE_SECONDS = 1.0  # ... but never put off for longer
@@ -120,13 +122,14 @@ class Apply:
     async def begin(self) -> None:
         """Write in the backend's present epoch from now on, and in no other; take up the ledger."""
         self._epoch = self._backend.epoch
-        stored = load(await self._backend.get_ledger(LEDGER))
+        stored = load(await self._backend.get_ledger(LEDGER), await self._backend.get_ledger(COUNTS))
         if stored is not None:
-            self._cache.ledger = stored
+            self._cache.ledger, self._cache.lives = stored
             return
         records = await self._backend.list_records(None)
-        self._cache.ledger = rebuild(records)
+        self._cache.ledger, self._cache.lives = rebuild(records)
         if records:
+            await self._backend.put_ledger(COUNTS, store_counts(self._cache.lives))
             await self._backend.put_ledger(LEDGER, store(self._cache.ledger))
 
     @property
@@ -275,6 +278,10 @@ class Apply:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._charge_due - loop.time()))
         began = loop.time()
+        if len(self._cache.ledger.lives) >= LIVES_APART:
+            shorter = counted(self._cache.ledger, self._cache.lives)
+            await self._backend.put_ledger(COUNTS, store_counts(self._cache.lives))
+            self._cache.ledger = shorter
         batch, ledger = dict(self._uncharged), self._cache.ledger
         for each in batch.values():
             ledger = charge(ledger, each)

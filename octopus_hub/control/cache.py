@@ -15,6 +15,7 @@ from octopus_hub.control.differences import Differences, Moved
 from octopus_hub.control.gangs import Traits, running_gang, traits_of, waiting_gang
 from octopus_hub.control.learning import Learning
 from octopus_hub.control.ledger import Ledger, expected
+from octopus_hub.control.lives import Lives
 from octopus_hub.control.usage import Holding, Sums, holding, holds_alike, tasks_count
 from octopus_hub.control.use import Use
 from octopus_hub.core.snapshot import NodeView, Running, Snapshot, Waiting
@@ -48,6 +49,7 @@ class Cache:
         self.calendar = Calendar()
         self.priorities: dict[str, PriorityClass] = {}
         self.ledger = Ledger()
+        self.lives = Lives()  # counted beside it
         self._use = Use()
         self._learning = Learning()
         self._tasks_of: dict[str, dict[str, Task]] = {}
@@ -182,7 +184,8 @@ class Cache:
         if now is not None and self._use.stale(self._queue_view, now):
             self._use.renew(self.ledger, self._attempts(), self._queue_view, now)
         if now is not None:
-            self._learning.renew(self.ledger, self._running.values(), self._interrupted(), self._queue_view, now)
+            running, interrupted = self._running.values(), self._interrupted()
+            self._learning.renew(self.ledger, self.lives, running, interrupted, self._queue_view, now)
         return Snapshot(
             self._views,
             self._usage.freeze(),

@@ -1,7 +1,7 @@
 """What policies may know of run times: the history of what ended and runs, made anew once per review.
 
-Made from the ledger, which is made from records, so nothing is lost by a crash. Pure but for what it keeps; used by the
-cache only. Nothing is made while no queue's policy looks at it.
+Made from the ledger and the counts beside it, which are made from records, so nothing is lost by a crash. Pure but for
+what it keeps; used by the cache only. Nothing is made while no queue's policy looks at it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from octopus_hub.control.ledger import Ledger
-from octopus_hub.core.history import Chronicle, History
+from octopus_hub.control.lives import Lives
+from octopus_hub.core.history import History
 from octopus_hub.core.policies import POLICIES
 from octopus_hub.core.policies.service import attained, life_of
 from octopus_hub.core.snapshot import Running, Waiting
@@ -26,6 +27,7 @@ class Learning:
     def renew(
         self,
         ledger: Ledger,
+        lives: Lives,
         running: Iterable[Running],
         interrupted: Iterable[Waiting],
         queues: Mapping[str, Queue],
@@ -41,13 +43,11 @@ class Learning:
             return
         self._ticks, self.history = ticks, None
         if ticks:
-            chronicle = Chronicle()
-            for life in ledger.lives:
-                chronicle.ended(life)
+            lives.take(ledger.ended, ledger.lives)
             at = max(ticks)
             living = [life_of(each.gang, attained(each, at)) for each in running]
             living += [life_of(gang, gang.served) for gang in interrupted]
-            self.history = chronicle.history(living)
+            self.history = lives.chronicle.history(living)
 
 
 def _learns(queue: Queue) -> bool:

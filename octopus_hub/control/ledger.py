@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from octopus_hub.control.lives import LIVES_APART, Lives
 from octopus_hub.core.budget import Window, window_start
 from octopus_hub.core.estimate import error, estimate, fingerprint, learn, median
 from octopus_hub.core.history import Life
@@ -22,10 +23,9 @@ from octopus_hub.model.status import Phase
 from octopus_hub.model.task import TaskState
 from octopus_hub.model.taskset import Role, Spec
 
-LEDGER_VERSION = 3  # grows when what is kept changes
+LEDGER_VERSION = 4  # grows when what is kept changes
 KEEP_CHARGED = 1000
 KEEP_ERRORS = 500
-KEEP_LIVES = 1000
 HALF_LIFE_SECONDS = 7 * 86_400.0
 _LN_2 = 0.6931471805599453
 WINDOWS: tuple[Window, ...] = get_args(Window)
@@ -59,7 +59,8 @@ class Ledger(ApiStruct, frozen=True, kw_only=True):
     spent: dict[str, Spent] = {}  # "queue/day", "queue/week", "queue/month"
     durations: dict[str, Sequence[float]] = {}  # run times of what succeeded, by owner and by owner and command
     errors: list[float] = []  # of the last estimates, see core.estimate
-    lives: list[Life] = []  # of the last gangs that ended by themselves, whole
+    ended: int = 0  # how many gangs ended by themselves, ever
+    lives: list[Life] = []  # of the last of them, whole: those that are not in the stored counts yet (control.lives)
     charged: list[str] = []  # "uid/attempt"
 
 
@@ -80,13 +81,14 @@ def charge(ledger: Ledger, record: Record) -> Ledger:
         spent={**ledger.spent, **_spent(ledger.spent, spec.queue, devices, begun, record.finished_at)},
         durations=ledger.durations,
         errors=ledger.errors,
+        ended=ledger.ended,
         lives=ledger.lives,
         charged=[*ledger.charged, mark][-KEEP_CHARGED:],
     )
     seconds = record.served_seconds + record.finished_at - begun
     if _by_itself(record):
         life = Life(record.owner, width, kin(record.owner, spec), round(seconds, 1))
-        charged = msgspec.structs.replace(charged, lives=[*ledger.lives, life][-KEEP_LIVES:])
+        charged = msgspec.structs.replace(charged, ended=ledger.ended + 1, lives=[*ledger.lives, life])
     if record.final and record.phase is Phase.SUCCEEDED:
         charged = _learned(charged, spec, record, seconds)
     return charged
@@ -210,22 +212,40 @@ def _size(role: Role, record: Record) -> int:
     return len({end.index for end in record.tasks if end.role == role.name})
 
 
-def rebuild(records: Iterable[Record]) -> Ledger:
-    """Return the ledger that these records give."""
-    ledger = Ledger()
+def counted(ledger: Ledger, lives: Lives) -> Ledger:
+    """Return the ledger without its lives, which are counted from now on."""
+    lives.take(ledger.ended, ledger.lives)
+    return msgspec.structs.replace(ledger, lives=[])
+
+
+def rebuild(records: Iterable[Record]) -> tuple[Ledger, Lives]:
+    """Return the ledger that these records give, and the counts that belong to it."""
+    ledger, lives = Ledger(), Lives()
     for record in sorted(records, key=lambda each: (each.finished_at or 0.0, each.uid, each.attempt)):
         ledger = charge(ledger, record)
-    return ledger
+        if len(ledger.lives) >= LIVES_APART:
+            ledger = counted(ledger, lives)
+    return ledger, lives
 
 
-def load(content: dict[str, Any]) -> Ledger | None:
-    """Return a stored ledger; None where there is none, or one of another version: it is rebuilt from the records."""
-    if content.get("version") != LEDGER_VERSION:
+def load(content: dict[str, Any], counts: dict[str, Any]) -> tuple[Ledger, Lives] | None:
+    """Return a stored ledger and its counts; None where one is absent, of another version or does not fit the other.
+
+    Then both are rebuilt from the records.
+    """
+    if content.get("version") != LEDGER_VERSION or counts.get("version", LEDGER_VERSION) != LEDGER_VERSION:
         return None
-    return msgspec.convert(content, Ledger)
+    ledger = msgspec.convert(content, Ledger)
+    lives = Lives.of(counts)
+    return (ledger, lives) if lives.fits(ledger.ended, ledger.lives) else None
 
 
 def store(ledger: Ledger) -> dict[str, Any]:
     """Return what is stored of a ledger."""
     stored: dict[str, Any] = msgspec.to_builtins(ledger)
     return {**stored, "version": LEDGER_VERSION}
+
+
+def store_counts(lives: Lives) -> dict[str, Any]:
+    """Return what is stored of the counts; before the ledger that has fewer lives for it."""
+    return {**lives.content(), "version": LEDGER_VERSION}

@@ -38,6 +38,7 @@ _STEPS = _HIGH - _LOW
 _PRIOR = 1.0 / (2.0 * (_LOW + PRIOR_SECONDS))
 _SIZES = (1, 2, 4, 8, 16)  # upper bounds of size classes; larger ones are one class
 _LEAST_LEFT = 1e-4
+_LAST = float(_HIGH[-1])
 
 
 class Life(NamedTuple):
@@ -61,32 +62,48 @@ def age_bin(age: float) -> int:
     return min(BINS - 1, 1 + int(log(age / FIRST_SECONDS) / log(GROWTH)))
 
 
-class _Counts(NamedTuple):
-    """Ends, and seconds at risk, by age bin; never changed."""
+class Counts(NamedTuple):
+    """Ends by age bin, for bins that have any, in order: how many, and their ages in sum. Never changed.
 
-    ends: Floats
-    risk: Floats
+    That is all there is to know: who ended in a bin was at risk for the whole of those before it.
+    """
 
-    def plus(self, age: float) -> _Counts:
-        last = age_bin(age)
-        ends, risk = self.ends.copy(), self.risk.copy()
-        risk[:last] += _STEPS[:last]
-        risk[last] += min(age - _LOW[last], _STEPS[last])
-        ends[last] += 1.0
-        return _Counts(ends, risk)
+    bins: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
+    ages: tuple[float, ...] = ()
+
+    def plus(self, age: float) -> Counts:
+        """Return the counts with one more end."""
+        age, found = min(age, _LAST), age_bin(age)
+        at = bisect_left(self.bins, found)
+        if at < len(self.bins) and self.bins[at] == found:
+            ends = (*self.ends[:at], self.ends[at] + 1, *self.ends[at + 1 :])
+            return Counts(self.bins, ends, (*self.ages[:at], self.ages[at] + age, *self.ages[at + 1 :]))
+        bins, ends = (*self.bins[:at], found, *self.bins[at:]), (*self.ends[:at], 1, *self.ends[at:])
+        return Counts(bins, ends, (*self.ages[:at], age, *self.ages[at:]))
 
 
 _ZEROS: Floats = np.zeros(BINS)
-_NOTHING = _Counts(_ZEROS, _ZEROS)
+_NOTHING = Counts()
 _Class = tuple[str, int]  # (owner, size class)
+
+
+class Past(NamedTuple):
+    """All that a chronicle has counted, to be stored."""
+
+    classes: Sequence[tuple[str, int, Counts]] = ()  # owner, size class
+    kins: Sequence[tuple[str, Counts]] = ()  # the one that ended last is the last
+
+
+_EMPTY = Past()
 
 
 class Chronicle:
     """Counts of gangs that ended."""
 
-    def __init__(self) -> None:
-        self._classes: dict[_Class, _Counts] = {}
-        self._kins: OrderedDict[str, _Counts] = OrderedDict()
+    def __init__(self, past: Past = _EMPTY) -> None:
+        self._classes: dict[_Class, Counts] = {(owner, size): counts for owner, size, counts in past.classes}
+        self._kins: OrderedDict[str, Counts] = OrderedDict(past.kins)
         self._bursts: dict[tuple[str, float], tuple[float, str]] = {}
 
     def ended(self, life: Life) -> None:
@@ -96,6 +113,10 @@ class Chronicle:
         self._kins[life.kin] = (self._kins.pop(life.kin, None) or _NOTHING).plus(life.age)
         if len(self._kins) > KINS_KEPT:
             self._kins.popitem(last=False)
+
+    def past(self) -> Past:
+        """Return what was counted; a chronicle of it goes on as this one does, but for bursts that have not ended."""
+        return Past([(*group, counts) for group, counts in self._classes.items()], list(self._kins.items()))
 
     def burst(self, owner: str, width: float, at: float) -> str:
         """Return a kin for a submission without a known command: those of one owner and size in quick succession."""
@@ -113,13 +134,10 @@ class Chronicle:
 class History:
     """What was known at a moment. Asking it changes nothing that can be seen."""
 
-    def __init__(self, classes: dict[_Class, _Counts], kins: OrderedDict[str, _Counts], living: Sequence[Life]) -> None:
+    def __init__(self, classes: dict[_Class, Counts], kins: OrderedDict[str, Counts], living: Sequence[Life]) -> None:
         names = sorted({*classes, *((life.owner, size_class(life.width)) for life in living)})
         self._row = {name: at for at, name in enumerate(names)}
-        ends, risk = np.zeros((len(names), BINS)), np.zeros((len(names), BINS))
-        for name, counts in classes.items():
-            ends[self._row[name]] = counts.ends
-            risk[self._row[name]] = counts.risk
+        ends, risk = _spread([classes.get(name, _NOTHING) for name in names])
         self._kins = dict(kins)
         self._at_risk: dict[str, Floats] = {}  # of kins that live
         if living:
@@ -148,9 +166,7 @@ class History:
         if not wanted:
             return
         base = np.array([self._base(group) for group, _, _ in wanted])
-        kins = [self._kins.get(kin, _NOTHING) for _, kin, _ in wanted]
-        ends = np.array([counts.ends for counts in kins])
-        risk = np.array([counts.risk for counts in kins])
+        ends, risk = _spread([self._kins.get(kin, _NOTHING) for _, kin, _ in wanted])
         risk += np.array([self._at_risk.get(kin, _ZEROS) for _, kin, _ in wanted])
         hazard = (ends + KIN_WEIGHT) / (risk + KIN_WEIGHT / base)
         ranks = _gittins(hazard, np.array([at for _, _, at in wanted]))
@@ -160,6 +176,18 @@ class History:
         at = self._row.get(group)
         hazard: Floats = self._hazards[at] if at is not None else self._sizes[group[1]]
         return hazard
+
+
+def _spread(groups: Sequence[Counts]) -> tuple[Floats, Floats]:
+    """Return the ends and the seconds at risk of each group, by age bin."""
+    ends, ages = np.zeros((len(groups), BINS)), np.zeros((len(groups), BINS))
+    places = [row * BINS + at for row, counts in enumerate(groups) for at in counts.bins]
+    if not places:
+        return ends, ages
+    ends.put(places, [each for counts in groups for each in counts.ends])
+    ages.put(places, [each for counts in groups for each in counts.ages])
+    upto = ends.cumsum(axis=1)
+    return ends, ages - ends * _LOW + (upto[:, -1:] - upto) * _STEPS
 
 
 def _time_at_risk(ages: Floats) -> Floats:

@@ -9,6 +9,7 @@ import pytest
 
 from octopus_hub.control.learning import Learning
 from octopus_hub.control.ledger import Ledger, charge, kin, rebuild
+from octopus_hub.control.lives import Lives
 from octopus_hub.core.history import Life
 from octopus_hub.model.queue import QueuePreemption
 from octopus_hub.model.record import Record, TaskEnd
@@ -78,9 +79,9 @@ def test_law_11_the_same_is_known_when_all_is_made_anew_from_the_records() -> No
         ledger = charge(ledger, each)
     ages = [0.0, 45.0, 90.0, 4000.0]
     found = []
-    for known in (ledger, rebuild(reversed(records))):
+    for known, lives in ((ledger, Lives()), rebuild(reversed(records))):
         learning = Learning()
-        learning.renew(known, (), (), {"default": LEARNS}, 50_000.0)
+        learning.renew(known, lives, (), (), {"default": LEARNS}, 50_000.0)
         assert learning.history is not None
         mine = known.lives[0].kin
         found.append([learning.history.rest(Life("anna", 1.0, mine, age)) for age in ages])
