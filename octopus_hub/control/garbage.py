@@ -1,8 +1,8 @@
 """How often Python looks for cycles among all that a process keeps: by the clock, instead of whenever much was made.
 
 An engine keeps very many rows, which are trees and never garbage as long as they are known. To walk all of them takes
-half a second with 15,000 TaskSets, nothing starts or ends meanwhile, and by itself Python does it most often when most
-is to be done. What is young is looked at as ever. Called by whoever runs an engine; holds for the whole process.
+0.2 s with 3,000 TaskSets and their records, nothing starts or ends meanwhile, and by itself Python does it most often
+when most is to be done. What is young is looked at as ever. Called by whoever runs an engine; holds for the process.
 """
 
 from __future__ import annotations
