@@ -15,6 +15,7 @@ import msgspec
 
 from octopus_hub.core.plan import Eviction
 from octopus_hub.core.snapshot import Running, Waiting
+from octopus_hub.model.parts import worth
 from octopus_hub.model.status import Phase, Status, TimelineEntry
 from octopus_hub.model.task import Task
 from octopus_hub.model.taskset import TaskSet
@@ -82,7 +83,9 @@ def why(eviction: Eviction, now: float, victim: Running | None, claimant: Waitin
 
 def service_hours(gang: Waiting, seconds: float) -> str:
     """Return the time that a gang was served, times what it holds: in device-hours, without devices in CPU-hours."""
-    devices = sum(count for need in gang.needs for count in need.each.times(need.count).devices.values())
+    devices = sum(
+        worth(kind, count) for need in gang.needs for kind, count in need.each.times(need.count).devices.items()
+    )
     if devices:
         return f"{devices * seconds / 3600:.2f} device-hours"
     cpus = sum(need.each.cpu_millis * need.count for need in gang.needs) / 1000

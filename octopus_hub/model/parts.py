@@ -11,6 +11,7 @@ from __future__ import annotations
 import numbers
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 MOST_PARTS = 1000  # that a name can say; a device type's descriptor allows fewer
@@ -27,6 +28,7 @@ def part_type(kind: str, parts: int) -> str:
     return f"{kind}-1of{parts}" if parts > 1 else kind
 
 
+@lru_cache(4096)  # asked again and again for the few types that there are
 def split(kind: str) -> tuple[str, int]:
     """Return (type of the device, parts it is divided into); 1 of a type that is no part."""
     found = _PART.fullmatch(kind)

@@ -26,7 +26,7 @@ kind: Device
 name: npu
 discovery: command
 command: ["./list.sh"]
-env: {NPU_VISIBLE: "{ids}"}
+env: {NPU_VISIBLE: "{ids}", NPU_ALSO: "{ids}"}
 parts: {max: 4}
 """
 DIVIDED = "nodes: [{name: a, devices: {npu: discover}, divide: {npu: {parts: 2}}}]"
@@ -85,11 +85,16 @@ async def test_the_use_of_a_shared_device_is_shown_for_each_who_shares_it_and_a_
     try:
         (node,) = engine.cache.nodes.values()
         assert node.capacity.devices == {"npu-1of2": 2}
-        role = Role("w", replicas=2, devices={"npu": 0.5}, command=["sh", "-c", "exec sleep 3600"])
+        command = ["sh", "-c", "echo $NPU_VISIBLE $NPU_ALSO $OCTOPUS_DEVICE_PART; exec sleep 3600"]
+        role = Role("w", replicas=2, devices={"npu": 0.5}, command=command)
         async with AsyncClient(engine.url, (engine.state / "client_token").read_text()) as client:
             uid = (await client.submit(TaskSet("shares", roles=[role]))).metadata.uid
             both = [{"npu-0": 40.0}] * 2
             await until(lambda: [t.usage.device_percent for t in engine.cache.tasks_of(uid)] == both)
+            for task in engine.cache.tasks_of(uid):
+                async with asyncio.timeout(DEADLINE):
+                    chunks = engine.backend.read_log(task.namespace, task.name, follow=True)
+                    assert await anext(aiter(chunks)) == b"npu-0 npu-0 1/2\n"
             use.write_text("70")
             await until(lambda: [t.usage.device_percent for t in engine.cache.tasks_of(uid)] == [{"npu-0": 70.0}] * 2)
             (node,) = engine.cache.nodes.values()

@@ -21,6 +21,9 @@ from tests.engine import DEADLINE, ROOT, RunningEngine
 
 CONFIG = """nodes:
 - {name: node-a, cpu: "4", memory: 4Gi, devices: {virtual: 2}, divide: {virtual: {parts: 4, count: 1}}}
+queues:
+- {name: default}
+- {name: wholes, nominal: {devices: {virtual: 2}}}
 """
 WHOLE, SHARED = "node-a-virtual-0", "node-a-virtual-1"
 SAY = (
@@ -156,6 +159,19 @@ def test_parts_that_nobody_offers_are_refused_with_what_there_is(product: Killab
     assert "a virtual can be divided into at most 16 parts (virtual-1of16)" in told
     told = product.submit("half", "virtual=0.5", code=3)
     assert "no node has a virtual-1of2 (they have virtual and virtual-1of4)" in told
+    told = product.submit("bounded", "virtual=0.25", "--queue", "wholes", code=3)
+    assert "queue wholes" in told and "0 virtual-1of4" in told, "a quota that names whole devices allows no parts"
+
+
+def test_parts_of_one_task_may_lie_on_one_device_which_is_named_once(product: Killable) -> None:
+    product.submit("two", "virtual-1of4=2")
+    product.submit("one", "virtual=0.25")
+    product.until(lambda: len(product.seen()) == 2, "both run")
+    assert set(product.seen().values()) == {(SHARED, SHARED, "1/4")}
+    assert "3 of 4 virtual-1of4" in product.octopus("nodes").stdout
+    product.end("two")
+    record = json.loads(product.octopus("records", "two", "-o", "json").stdout)["items"][0]
+    assert record["tasks"][0]["devices"] == {"virtual-1of4": [SHARED, SHARED]}
 
 
 def why(product: Killable, name: str) -> str:
