@@ -86,6 +86,7 @@ class Counts(NamedTuple):
 _ZEROS: Floats = np.zeros(BINS)
 _NOTHING = Counts()
 _Class = tuple[str, int]  # (owner, size class)
+_Row = tuple[Floats, Floats]  # ends and seconds at risk, by age bin; never changed
 
 
 class Past(NamedTuple):
@@ -104,12 +105,14 @@ class Chronicle:
     def __init__(self, past: Past = _EMPTY) -> None:
         self._classes: dict[_Class, Counts] = {(owner, size): counts for owner, size, counts in past.classes}
         self._kins: OrderedDict[str, Counts] = OrderedDict(past.kins)
+        self._rows: dict[_Class, _Row] = {}  # of classes in which nothing ended since the last history
         self._bursts: dict[tuple[str, float], tuple[float, str]] = {}
 
     def ended(self, life: Life) -> None:
         """Count a gang that ended by itself at its age."""
         group = (life.owner, size_class(life.width))
         self._classes[group] = self._classes.get(group, _NOTHING).plus(life.age)
+        self._rows.pop(group, None)
         self._kins[life.kin] = (self._kins.pop(life.kin, None) or _NOTHING).plus(life.age)
         if len(self._kins) > KINS_KEPT:
             self._kins.popitem(last=False)
@@ -128,16 +131,22 @@ class Chronicle:
 
     def history(self, living: Sequence[Life]) -> History:
         """Return what is known, with what has not ended yet counted as at risk until now."""
-        return History(self._classes, self._kins, living)
+        changed = [group for group in self._classes if group not in self._rows]
+        rows = zip(*_spread([self._classes[group] for group in changed]), strict=True)
+        self._rows.update(zip(changed, rows, strict=True))
+        return History(self._rows, self._kins, living)
 
 
 class History:
     """What was known at a moment. Asking it changes nothing that can be seen."""
 
-    def __init__(self, classes: dict[_Class, Counts], kins: OrderedDict[str, Counts], living: Sequence[Life]) -> None:
+    def __init__(self, classes: dict[_Class, _Row], kins: OrderedDict[str, Counts], living: Sequence[Life]) -> None:
         names = sorted({*classes, *((life.owner, size_class(life.width)) for life in living)})
         self._row = {name: at for at, name in enumerate(names)}
-        ends, risk = _spread([classes.get(name, _NOTHING) for name in names])
+        ends, risk = np.zeros((len(names), BINS)), np.zeros((len(names), BINS))
+        for name, (ended, seconds) in classes.items():
+            at = self._row[name]
+            ends[at], risk[at] = ended, seconds
         self._kins = dict(kins)
         self._at_risk: dict[str, Floats] = {}  # of kins that live
         if living:

@@ -61,3 +61,19 @@ def test_a_history_does_not_change_with_what_ends_later() -> None:
     for _ in range(5):
         chronicle.ended(Life("anna", 1.0, "train", 9e4))
     assert same.rest(asked) == known < chronicle.history([]).rest(asked)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 40), st.sampled_from("xyz"), ages), max_size=30),
+    st.sets(st.integers(0, 29)),
+)
+def test_histories_on_the_way_change_nothing(ended: list[tuple[str, int, str, float]], asked: set[int]) -> None:
+    lives = [Life(*each) for each in ended]
+    often, once = Chronicle(), Chronicle()
+    for number, life in enumerate(lives):
+        if number in asked:
+            often.history(lives[:number])
+        often.ended(life)
+        once.ended(life)
+    found, truth = often.history(lives[::2]), once.history(lives[::2])
+    assert [found.rest(life) for life in lives] == [truth.rest(life) for life in lives]
