@@ -13,6 +13,7 @@ from typing import Any
 
 from octopus_hub.core.actions import Member
 from octopus_hub.model.errors import Unavailable
+from octopus_hub.model.parts import split
 from octopus_hub.model.task import Address
 from octopus_hub.model.taskset import Role, TaskSet
 from octopus_hub.model.template import DISTRIBUTED, ELASTIC, Placeholder, parse
@@ -162,7 +163,8 @@ def _identity(member: Member) -> Identity:
 
 
 def _processes(gang: Gang, role: Role) -> int:
-    return max(1, sum(gang.taskset.each(role).devices.values()))
+    """Return one for each device; parts of a type are one, since they may lie on the same device."""
+    return max(1, sum(1 if split(kind)[1] > 1 else count for kind, count in gang.taskset.each(role).devices.items()))
 
 
 def _slots(gang: Gang, names: str) -> list[str]:

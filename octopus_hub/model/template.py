@@ -106,7 +106,7 @@ NAMES: dict[str, Name] = {
     "sizes": Name("least and present number of tasks, 2:5; of a gang without elastic roles just 5"),
     "local_rank": Name("how many tasks of lower rank share the task's node"),
     "local_world_size": Name("number of tasks of the gang on the task's node"),
-    "device_count": Name("devices of the task, of all types; at least 1"),
+    "device_count": Name("devices of the task, of all types; at least 1, and 1 for parts of one"),
     "node": Name("name of the task's node"),
     "hostname": Name("host name of the task, the same over attempts"),
     "host": Name("address at which peers reach the task"),

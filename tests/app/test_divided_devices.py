@@ -172,6 +172,8 @@ def test_parts_of_one_task_may_lie_on_one_device_which_is_named_once(product: Ki
     product.end("two")
     record = json.loads(product.octopus("records", "two", "-o", "json").stdout)["items"][0]
     assert record["tasks"][0]["devices"] == {"virtual-1of4": [SHARED, SHARED]}
+    product.octopus("replay", "two")
+    product.until(lambda: product.seen().get("two-2") == (SHARED, SHARED, "1/4"), "what ran is run again with the same")
 
 
 def why(product: Killable, name: str) -> str:

@@ -63,6 +63,12 @@ def test_an_elastic_gang_says_what_it_has_and_what_it_needs_at_least() -> None:
     assert text("{rank}") == "5", "ps 0 is rank 0"
 
 
+def test_parts_of_devices_are_one_process_since_they_may_lie_on_one_device() -> None:
+    taskset = placed([role("worker", 2, devices={"gpu-1of4": 3})])
+    parts = Gang.of(taskset, addresses(taskset))
+    assert render("{device_count} {processes:worker}", parts, Member("worker", 0, 1)) == "1 2"
+
+
 def test_hosts_of_all_are_in_rank_order() -> None:
     assert render("{hosts:*:main}", gang(), Member("ps", 0, 1)) == (
         "127.0.0.1:22000,127.0.0.1:22020,127.0.0.1:22040,127.0.0.1:21000,127.0.0.1:21020"
