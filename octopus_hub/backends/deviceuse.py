@@ -65,3 +65,14 @@ def choose(devices: Iterable[Device], kind: str, count: int, uses: Iterable[Devi
     found = [(device.id, room(device, kind, uses)) for device in devices]
     places = sorted((taken - free, at) for at, (_, free) in enumerate(found) for taken in range(free))
     return [found[at][0] for _, at in places[:count]], len(places)
+
+
+def held_otherwise(devices: Iterable[Device], kind: str, use: DeviceUse) -> int:
+    """Return how many of a type are kept away by tasks that hold their device as it was divided before."""
+    return sum(
+        device.parts
+        for device in devices
+        if device.healthy
+        and device.offers == kind
+        and use.held.get((device.type, device.id), {kind: 1}).keys() != {kind}
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from octopus_hub.backends.deviceuse import DeviceKey, DeviceUse, choose
+from octopus_hub.backends.deviceuse import DeviceKey, DeviceUse, choose, held_otherwise
 from octopus_hub.model.errors import InvalidSpec, Unavailable
 from octopus_hub.model.node import Node
 from octopus_hub.model.task import Task, TaskSpec
@@ -41,7 +41,10 @@ class TaskRows:
         for kind, count in spec.amounts.devices.items():
             found, free = choose(node.devices, kind, count, (self._use, taken))
             if free < count:
-                raise Unavailable(f"{spec.name} needs {count} {kind} on {spec.node}, {free} are free", node=spec.node)
+                otherwise = held_otherwise(node.devices, kind, self._use)
+                why = f"; {otherwise} more would be if they were not held as they were divided before" * bool(otherwise)
+                what = f"{spec.name} needs {count} {kind} on {spec.node}, {free} are free{why}"
+                raise Unavailable(what, node=spec.node)
             if count:
                 chosen[kind] = found
         taken.add(chosen)

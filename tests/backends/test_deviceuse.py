@@ -150,6 +150,19 @@ def test_parts_of_one_task_lie_on_different_devices_where_they_can() -> None:
     assert Counter(found) == {"a": 3, "b": 4} and free == 7
 
 
+def test_why_a_divided_device_gives_no_part_yet() -> None:
+    rows, whole = TaskRows(), node("a", [1, 1, 1], [True] * 3)
+    task = spec(1, "a", "gpu", 2)
+    rows.put(new_row(task, rows.assign(task, whole, DeviceUse()), 0.0))
+    with pytest.raises(Unavailable) as caught:
+        rows.assign(spec(2, "a", "gpu-1of4", 5), node("a", [4, 4, 4], [True] * 3), DeviceUse())
+    assert caught.value.message == (
+        "t2 needs 5 gpu-1of4 on a, 4 are free; 8 more would be if they were not held as they were divided before"
+    )
+    with pytest.raises(Unavailable, match=r"t3 needs 2 gpu on a, 1 are free$"):
+        rows.assign(spec(3, "a", "gpu", 2), whole, DeviceUse())
+
+
 @given(
     st.integers(0, 5),
     st.lists(st.tuples(st.integers(2, 4), st.integers(0, 5)), max_size=3),
