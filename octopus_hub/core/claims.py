@@ -63,9 +63,7 @@ class Claims:
             if running.claimed_by:
                 claims.setdefault(running.claimed_by, []).append(running)
         for uid in self.memo.claimants:
-            claimant = self.memo.waits(uid)
-            if claimant is not None and not all(_since(claimant, each) for each in self.memo.yielding[uid].values()):
-                claims.setdefault(uid, [])
+            claims.setdefault(uid, [])
         found = [(gang, claims[uid]) for uid in claims if (gang := self.memo.waits(uid)) is not None]
         yield from sorted(found, key=lambda claim: (claim[0].queued_at, claim[0].uid))
 
@@ -319,12 +317,6 @@ def _leaving_from(placement: Placed, leaving: Iterable[Running]) -> list[Running
     """Return those that leave nodes of a placement."""
     nodes = {span.node for spans in placement.values() for span in spans}
     return [each for each in leaving if any(span.node in nodes for spans in each.placement.values() for span in spans)]
-
-
-def _since(claimant: Waiting, victim: Waiting) -> bool:
-    """Say whether a claimant has been preempted itself after the one that made room for it: then it has had its room."""
-    last = victim.preempted_at[-1] if victim.preempted_at else victim.queued_at
-    return bool(claimant.preempted_at) and claimant.preempted_at[-1] >= last
 
 
 def _borrowing(claims: Claims, queue: str) -> Callable[[], bool]:

@@ -50,7 +50,7 @@ class Memo:
     herds: dict[str, Herd] = field(default_factory=dict)
     leaving: dict[str, Running] = field(default_factory=dict)
     yielding: dict[str, dict[str, Waiting]] = field(default_factory=dict)  # claimant -> who waits since it made room
-    claimants: set[str] = field(default_factory=set)  # those of them that wait themselves
+    claimants: set[str] = field(default_factory=set)  # who waits for room that was made since it was preempted last
     elastic: set[str] = field(default_factory=set)  # uids of running gangs that may have more tasks
     running: Mapping[str, Running] = field(default_factory=dict)
     chain: list[Link] = field(default_factory=list)  # of the cycles before
@@ -293,16 +293,24 @@ class Memo:
             if gang.yields_to:
                 self.yielding.setdefault(gang.yields_to, {})[gang.uid] = gang
         for gang in joined:
-            for uid in (gang.uid, gang.yields_to):
-                if uid in self.yielding and uid in self._known:
-                    self.claimants.add(uid)
+            self._has_claimed(gang.uid)
+            self._has_claimed(gang.yields_to)
+
+    def _has_claimed(self, uid: str) -> None:
+        """Note whether a gang waits for which others have made room, since it was preempted itself if it ever was."""
+        claimant, others = self._known.get(uid), self.yielding.get(uid)
+        if claimant is not None and others and any(_since(claimant, each) for each in others.values()):
+            self.claimants.add(uid)
+        else:
+            self.claimants.discard(uid)
 
     def _stop_yielding(self, gang: Waiting) -> None:
         self.claimants.discard(gang.uid)
         others = self.yielding.get(gang.yields_to)
-        if others is not None and others.pop(gang.uid, None) is not None and not others:
-            del self.yielding[gang.yields_to]
-            self.claimants.discard(gang.yields_to)
+        if others is not None and others.pop(gang.uid, None) is not None:
+            if not others:
+                del self.yielding[gang.yields_to]
+            self._has_claimed(gang.yields_to)
 
     def _join(self, gang: Waiting, queue: Queue | None) -> None:
         line = self.lines.get(gang.queue)
@@ -310,6 +318,12 @@ class Memo:
             line = self.lines[gang.queue] = Line.of(queue)
             line.tick = self.moment(queue).tick  # all ranks are of now
         line.put(gang, self.shape(gang), self.moment(queue))
+
+
+def _since(claimant: Waiting, victim: Waiting) -> bool:
+    """Say whether a gang has made room since the claimant was preempted itself: before that, it has had its room."""
+    last = victim.preempted_at[-1] if victim.preempted_at else victim.queued_at
+    return not claimant.preempted_at or claimant.preempted_at[-1] < last
 
 
 def _carried_out(plan: Plan, snapshot: Snapshot) -> bool:
