@@ -42,11 +42,11 @@ class DeviceUse:
 
 def room(device: Device, kind: str, uses: Iterable[DeviceUse]) -> int:
     """Return how many of a type a device can still give: 1 of its own type while it is whole and free, else parts."""
-    if not device.healthy or device.offers != kind:
+    if not device.healthy or (device.type, device.parts) != split(kind):
         return 0
-    used = 0
+    key, used = (device.type, device.id), 0
     for use in uses:
-        held = use.held.get((device.type, device.id))
+        held = use.held.get(key)
         if held is None:
             continue
         if held.keys() != {kind}:  # held otherwise, since before it was divided (or no more)
@@ -62,8 +62,13 @@ def choose(devices: Iterable[Device], kind: str, count: int, uses: Iterable[Devi
     can; of equals the first.
     """
     uses = tuple(uses)
+    if split(kind)[1] == 1:
+        held = [use.held for use in uses if use.held]  # asked for every task: what room() says, without a call for each
+        whole = [each.id for each in devices if each.type == kind and each.parts == 1 and each.healthy]
+        free = [identity for identity in whole if not any((kind, identity) in each for each in held)] if held else whole
+        return free[:count], len(free)
     found = [(device.id, room(device, kind, uses)) for device in devices]
-    places = sorted((taken - free, at) for at, (_, free) in enumerate(found) for taken in range(free))
+    places = sorted((taken - left, at) for at, (_, left) in enumerate(found) for taken in range(left))
     return [found[at][0] for _, at in places[:count]], len(places)
 
 
