@@ -14,12 +14,12 @@ from octopus_hub.core.fence import ask
 from octopus_hub.core.fence import level as is_level
 from octopus_hub.core.fence import truth as is_truth
 from octopus_hub.core.herd import Herd
+from octopus_hub.core.leavers import Leavers
 from octopus_hub.core.line import Entry, Shape
 from octopus_hub.core.memo import Memo
 from octopus_hub.core.plan import Eviction, Resize
 from octopus_hub.core.policies import Moment
 from octopus_hub.core.policies.policy import REVIEW_PART
-from octopus_hub.core.policies.service import width
 from octopus_hub.core.preempt import Candidate, Claim, lift, make_room
 from octopus_hub.core.shrinking import shrink, shrink_some
 from octopus_hub.core.sizes import size
@@ -43,7 +43,7 @@ class Claims:
         The last one asked could not claim yet; others of its shape may.
     """
 
-    def __init__(self, memo: Memo, place: Place) -> None:
+    def __init__(self, memo: Memo, place: Place, *, explaining: bool = False) -> None:
         self.memo = memo
         self.trial = memo.trial
         self.quotas = memo.quotas
@@ -54,6 +54,9 @@ class Claims:
         self._place = place
         self.asked: set[str] = set()  # in this cycle
         self._shrinks_left = SHRINKS_TRIED
+        self._explaining = explaining
+        self._leavers: Leavers | None = None
+        self._counted = 0  # of the evictions
 
     # --- those that claimed before
     def pending(self) -> Iterator[tuple[Waiting, list[Running]]]:
@@ -70,8 +73,7 @@ class Claims:
     def expect(self, gang: Waiting, shape: Shape, victims: list[Running]) -> bool:
         """Keep the room that is being made for a claimant; False if it is not enough any more."""
         mark = self.trial.mark()
-        for running in self._leaving():
-            lift(self.trial, running)
+        self._leaving().lift()
         placement = self._place(gang, shape)
         self.trial.rollback(mark)
         if placement is None:
@@ -118,13 +120,12 @@ class Claims:
         if level is None and not queue.cohort and not self.memo.snapshot.spent:
             return False
         leaving = self._leaving()
-        soon = sum([width(running.gang) for running in leaving]) if leaving else 0.0
-        short = shape.width - self._free_devices(shape) - soon
-        by_itself = self._by_itself(entry, leaving) if short <= 0 and leaving else None
+        short = shape.width - self._free_devices(shape) - leaving.room(_devices(shape))
+        by_itself = self._by_itself(entry, leaving) if short <= 0 and leaving.gangs else None
         if by_itself is not None:
             if level is None:
                 return False
-            self._keep(gang, shape, by_itself, _leaving_from(by_itself, leaving))
+            self._keep(gang, shape, by_itself, _leaving_from(by_itself, leaving) if self._explaining else [])
             return True
         candidates = self._candidates(entry, queue, level, short)
         if not candidates:
@@ -133,21 +134,20 @@ class Claims:
             return True
         packs = self.memo.lines[gang.queue].policy.packs
         claim = Claim(shape.width, packs, lambda: self._place(gang, shape))
-        room = make_room(self.trial, claim, leaving, candidates, lambda: self._free_devices(shape))
+        room = make_room(self.trial, claim, leaving.lift, candidates, lambda: self._free_devices(shape))
         if room is None:
             return False
         self.go(Eviction(each.member.running.gang.uid, gang.uid, each.rule) for each in room.victims)
         self._keep(gang, shape, room.placement, [each.member.running for each in room.victims])
         return True
 
-    def _by_itself(self, entry: Entry, leaving: list[Running]) -> Placed | None:
+    def _by_itself(self, entry: Entry, leaving: Leavers) -> Placed | None:
         """Return where a gang could start on what those that leave give back beyond their claims: nobody else is asked.
 
         Were it not kept for it, all who could use it would count on it, and nobody would claim anything else meanwhile.
         """
         mark = self.trial.mark()
-        for running in leaving:
-            lift(self.trial, running)
+        leaving.lift()
         placement = self._place(entry.gang, entry.shape)
         self.trial.rollback(mark)
         return placement
@@ -196,15 +196,19 @@ class Claims:
                 break
         return False
 
-    def _leaving(self) -> list[Running]:
+    def _leaving(self) -> Leavers:
         """Return all that will have left soon; what is kept for claimants is taken from the room it makes."""
-        found = list(self.memo.leaving.values())
-        found += [self.memo.running[eviction.uid] for eviction in self.evictions]
-        return found
+        if self._leavers is None:
+            self._leavers = Leavers(self.trial, self.memo.leaving.values())
+        told = self.evictions[self._counted :]
+        self._counted += len(told)
+        for eviction in told:
+            self._leavers.add(self.memo.running[eviction.uid])
+        return self._leavers
 
     def _free_devices(self, shape: Shape) -> float:
         """Return how many devices of the kinds it asks for are free: a bound, whatever their places."""
-        kinds = {dimension for role in shape.roles for dimension, _ in role.need if dimension > 1}
+        kinds = _devices(shape)
         if not kinds:
             return shape.width
         return float(sum(self.trial.slots(((dimension, 1),), ()).total for dimension in kinds))
@@ -313,10 +317,17 @@ def _spared(memo: Memo, moment: Moment, gang: Waiting, spares: Spares, running: 
     return ask(memo, moment, gang, lambda gang, moment: spares(gang, running, moment), is_truth, True)
 
 
-def _leaving_from(placement: Placed, leaving: Iterable[Running]) -> list[Running]:
+def _devices(shape: Shape) -> list[int]:
+    """Return the dimensions of the devices that it asks for."""
+    return sorted({dimension for role in shape.roles for dimension, _ in role.need if dimension > 1})
+
+
+def _leaving_from(placement: Placed, leaving: Leavers) -> list[Running]:
     """Return those that leave nodes of a placement."""
     nodes = {span.node for spans in placement.values() for span in spans}
-    return [each for each in leaving if any(span.node in nodes for spans in each.placement.values() for span in spans)]
+    return [
+        each for each in leaving.gangs if any(span.node in nodes for spans in each.placement.values() for span in spans)
+    ]
 
 
 def _borrowing(claims: Claims, queue: str) -> Callable[[], bool]:

@@ -44,7 +44,7 @@ class Cycle:
         self.quotas = memo.quotas
         self.admissions: list[Admission] = []
         self.wake_at: float | None = None
-        self._claims = Claims(memo, lambda gang, shape: self._place(gang, shape, self._excluded(gang)))
+        self._claims = Claims(memo, self._place_now, explaining=explaining)
         self._ahead = Ahead(memo)
         self._closures = calendar.Closures(self.snapshot.windows, self.now) if self.snapshot.windows else None
         self._walks: dict[str, Walk] = {}
@@ -293,6 +293,9 @@ class Cycle:
             if slots(role.need, role.selector, excluded).total < role.tasks:
                 return None
         return find(self.trial, gang, excluded, None, shape.roles)
+
+    def _place_now(self, gang: Waiting, shape: Shape) -> Placed | None:
+        return self._place(gang, shape, self._excluded(gang))
 
     def _admit(self, gang: Waiting, shape: Shape, placement: Placed, walk: Walk | None) -> bool:
         if shape.elastic and len(self.memo.waiting) == len(self.admissions) + 1:  # nobody else wants the room

@@ -58,7 +58,7 @@ class Claim(NamedTuple):
 def make_room(
     trial: Trial,
     claim: Claim,
-    leaving: Sequence[Running],
+    lift_leaving: Callable[[], None],
     candidates: Sequence[Candidate],
     free: Callable[[], float],
 ) -> Room | None:
@@ -68,8 +68,7 @@ def make_room(
     """
     mark = trial.mark()
     try:
-        for running in leaving:
-            lift(trial, running)
+        lift_leaving()
         claim = claim._replace(short=claim.short - free())
         few = _fewest(trial, claim, candidates) if claim.packs else _single(trial, claim, candidates)
         return few or _several(trial, claim, candidates)

@@ -16,7 +16,7 @@ _Entry = tuple[int, Need, Waiting | None, Mapping[str, int], int]
 _NOTHING: Mapping[str, int] = {}
 
 
-class _Footprint(NamedTuple):
+class Footprint(NamedTuple):
     """What a running gang leaves."""
 
     running: Running
@@ -53,7 +53,7 @@ class Trial:
         self.freed = 0  # how often something came free, over the snapshots
         self.quotas = self._new_quotas(snapshot)
         self._journal: list[_Entry] = []
-        self._footprints: dict[str, _Footprint] = {}
+        self._footprints: dict[str, Footprint] = {}
         self._columns = Columns(self.free, self.changes)
         self._slots: dict[tuple[Need, Selector, frozenset[int]], Slots] = {}
         for name, amounts in snapshot.usage.nodes.items():
@@ -177,9 +177,7 @@ class Trial:
 
     def lift(self, running: Running) -> None:
         """Take what a running gang leaves off its nodes and quotas; for a look, soon to be rolled back."""
-        known = self._footprints.get(running.gang.uid)
-        if known is None or known.running is not running:
-            known = self._footprints[running.gang.uid] = self._footprint(running)
+        known = self.footprint(running)
         free, changes, journal = self.free, self.changes, self._journal
         for take in known.takes:
             at, need, _, _, count = take
@@ -200,7 +198,14 @@ class Trial:
         if not self.quotas.unlimited(running.gang.queue):
             self.charge(running.gang, known.total, 1)
 
-    def _footprint(self, running: Running) -> _Footprint:
+    def footprint(self, running: Running) -> Footprint:
+        """Return what a running gang leaves when it goes."""
+        known = self._footprints.get(running.gang.uid)
+        if known is None or known.running is not running:
+            known = self._footprints[running.gang.uid] = self._footprint(running)
+        return known
+
+    def _footprint(self, running: Running) -> Footprint:
         placement = running.sheds if running.resizing else running.placement
         needs = chosen(running.gang.needs, choices_of(placement))
         index = self.cluster.index
@@ -210,7 +215,7 @@ class Trial:
             for span in placement.get(need.role, ())
             if span.node in index  # a node that is gone holds nothing that could be given
         ]
-        return _Footprint(running, tuple(takes), placed_total(needs, placement))
+        return Footprint(running, tuple(takes), placed_total(needs, placement))
 
     def charge(self, gang: Waiting, total: Mapping[str, int], times: int) -> None:
         """Count a gang's total on its queue and owner (``times`` -1 takes it back)."""

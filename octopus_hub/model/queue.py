@@ -16,7 +16,7 @@ class QueuePreemption(ApiStruct, frozen=True, kw_only=True):
     min_runtime_seconds: float = 1800.0  # an attempt is left alone for so long, unless the TaskSet asks for more
     per_day: int = 24  # preemptions of one TaskSet within 24 hours
     review_seconds: float = 3600.0  # how often service and run times are looked at anew
-    patience_seconds: float = 1209600.0  # who has waited for so long goes first (gittins, las, predicted); 14 days
+    patience_seconds: float = 5184000.0  # who has waited for so long goes first (gittins, las, predicted); 60 days
 
 
 class Budget(ApiStruct, frozen=True, kw_only=True):

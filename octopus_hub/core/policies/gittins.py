@@ -18,7 +18,7 @@ from octopus_hub.core.snapshot import Running, Waiting
 
 WIDTH_POWER = 1.1  # how much a device weighs against a second
 LARGE = 8  # devices from which a gang has a head start
-HEAD_START = 3.0  # doublings
+HEAD_START = 4.0  # doublings
 AHEAD = 4.5  # doublings that a claimant must be ahead of what it evicts
 SMALL = 4  # claimants below so many devices spare ...
 SOFT_SECONDS = 4 * 3600.0  # ... what has run for less
