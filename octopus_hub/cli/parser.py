@@ -159,7 +159,9 @@ def _flat_form(submit: _Parser) -> None:
     group.add_argument(
         "--replicas", type=_replicas, default=1, metavar="N", help="tasks of the role; 2..8 lets it grow and shrink"
     )
-    group.add_argument("--devices", action="append", default=[], metavar="TYPE=N", help="devices per task, e.g. gpu=1 or gpu=0.25")
+    group.add_argument(
+        "--devices", action="append", default=[], metavar="TYPE=N", help="devices per task, e.g. gpu=1 or gpu=0.25"
+    )
     group.add_argument("--cpu", metavar="CPUS", help="CPU per task, e.g. 2 or 500m")
     group.add_argument("--memory", metavar="SIZE", help="memory per task, e.g. 8Gi")
     group.add_argument(
