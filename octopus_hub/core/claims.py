@@ -73,7 +73,7 @@ class Claims:
     def expect(self, gang: Waiting, shape: Shape, victims: list[Running]) -> bool:
         """Keep the room that is being made for a claimant; False if it is not enough any more."""
         mark = self.trial.mark()
-        self._leaving().lift()
+        self._leaving().lift_for(shape)
         placement = self._place(gang, shape)
         self.trial.rollback(mark)
         if placement is None:
@@ -147,7 +147,7 @@ class Claims:
         Were it not kept for it, all who could use it would count on it, and nobody would claim anything else meanwhile.
         """
         mark = self.trial.mark()
-        leaving.lift()
+        leaving.lift_for(entry.shape)
         placement = self._place(entry.gang, entry.shape)
         self.trial.rollback(mark)
         return placement

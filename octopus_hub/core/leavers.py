@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from octopus_hub.core.cluster import NONE_SUCH, Need
+from octopus_hub.core.line import Shape
 from octopus_hub.core.snapshot import Running, Waiting
 from octopus_hub.core.trial import Trial
 
@@ -47,6 +48,27 @@ class Leavers:
         """Take them off their nodes and quotas; for a look, soon to be rolled back."""
         for at, need in self._needs.items():
             self._trial.take(at, need, -1)
+        self._lift_charges()
+
+    def lift_for(self, shape: Shape) -> None:
+        """The same as far as such a gang could use it: where all that leaves is kept for others, nothing is."""
+        if shape.choices:
+            self.lift()
+            return
+        wanted = [[dimension for dimension, _ in role.need if dimension not in (0, 1)] for role in shape.roles]
+        free = self._trial.free
+        for at, here in self._nodes.items():
+            now = free[at]
+            for dimensions in wanted:
+                for dimension in dimensions:
+                    if dimension == NONE_SUCH or now[dimension] + here.get(dimension, 0) <= 0:
+                        break
+                else:
+                    self._trial.take(at, self._needs[at], -1)
+                    break
+        self._lift_charges()
+
+    def _lift_charges(self) -> None:
         for gang, total in self._charges:
             self._trial.charge(gang, total, -1)
 
