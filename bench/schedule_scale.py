@@ -5,7 +5,7 @@ cycle has no memo; an incremental one follows a single arrival or end, with the 
 ``delta``. Three clusters: *saturated* (next to nothing can start), a *tenth free*, and *empty*. The growth over waiting
 gangs and over nodes is told as the exponent of a power law: 1.0 is linear. ``million`` is 10^6 waiting gangs, once.
 
-Reviewed policies (``gittins``, ``las``) are timed between reviews and, as ``at review``, where they may preempt.
+Reviewed policies (``gittins``, ``las``) are timed between reviews and, as ``at review``, at one, where they preempt.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from bench.facts import percentile, report
 from octopus_hub.core.plan import Plan
+from octopus_hub.core.policies import POLICIES as POLICY_TABLE
 from octopus_hub.core.schedule import schedule
 from octopus_hub.core.snapshot import NodeView, RoleNeed, Running, Snapshot, Waiting
 from octopus_hub.model.amounts import Amounts
@@ -100,12 +101,14 @@ def gangs(count: int, prefix: str, at: float, names: list[str]) -> Iterator[Wait
 class World:
     """A cluster in which time goes on: what is decided is carried out, outside of what is timed."""
 
-    def __init__(self, policy: str, *, size: int = NODES, waiting: int = GANGS, count: int = QUEUES) -> None:
+    def __init__(
+        self, policy: str, *, size: int = NODES, waiting: int = GANGS, count: int = QUEUES, now: float = BETWEEN
+    ) -> None:
         self.pool = Pool(nodes(size))
         table, cohorts = queues(policy, count, size)
         self.board = Board(self.pool, table, cohorts, (), 7 * 86400.0)
         self.names = list(table)
-        self.now = AT_REVIEW if policy.endswith("review") else BETWEEN
+        self.now = now
         self.memo: Any = None
         self.held: dict[str, Held] = {}
         self.more = gangs(10_000, "new", self.now, self.names)
@@ -262,6 +265,16 @@ def situations(policy: str) -> Iterator[Row]:
                 yield {**named, **incremental(world, delta=delta, ends=ends)}
 
 
+def reviewed(policy: str) -> Iterator[Row]:
+    """Yield full cycles of a policy at a review, where it may preempt."""
+    for cluster, free in (("saturated", 0.0), ("tenth free", 0.1)):
+        world = World(policy, now=AT_REVIEW)
+        world.fill(free)
+        plan, row = full(world, waits=False, runs=3)
+        named = {"policy": policy, "cluster": cluster, "cycle": "full, at review"}
+        yield {**named, "admitted": len(plan.admissions), "evicted": len(plan.evictions), **row}
+
+
 def growth(policy: str, name: str, sizes: tuple[int, ...]) -> Iterator[Row]:
     """Yield full cycles over sizes, and the exponent of their growth."""
     medians = []
@@ -298,6 +311,8 @@ def main(policies: tuple[str, ...] = POLICIES) -> None:
     rows: list[Row] = []
     for policy in policies:
         rows += situations(policy)
+        if POLICY_TABLE[policy.partition("+")[0].partition(" ")[0]].reviews:
+            rows += reviewed(policy)
     if policies == POLICIES:
         for policy in ("fifo", "gittins+any"):
             rows += growth(policy, "waiting", (5_000, 10_000, 20_000, 40_000))
