@@ -80,7 +80,8 @@ def test_law_9_every_waiting_gang_is_explained(situation: Situation) -> None:
         assert reason.message and "\n" not in reason.message
         if reason.code in {"NoFit", "NeverFits", "QueueQuota", "UserQuota"}:
             assert re.search(r"\d", reason.message), f"no numbers: {reason.message}"
-            if all(need.each != Amounts() for need in gang.needs):  # roles may need nothing and still miss a node with their labels
+            # roles may need nothing and still miss a node with their labels
+            if all(need.each != Amounts() for need in gang.needs):
                 assert reason.need != Amounts(), reason
         if reason.code == "NeverFits":
             assert explain(view, gang) is not None
