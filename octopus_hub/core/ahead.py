@@ -110,6 +110,8 @@ class Ahead:
             if ((deadline := running.deadline) is not None or running.leaving) and not running.resizing
         )
         mark = self.trial.mark()
+        for each in self.kept:  # they take their quota as they take their nodes
+            self.trial.charge(each.gang, _total(each.gang, each.placement), 1)
         try:
             for at, (end, uid) in enumerate(ends[:LIFTS]):
                 lift(self.trial, self.memo.running[uid])

@@ -154,7 +154,7 @@ class Claims:
 
     def _given_back(self, gang: Waiting, shape: Shape) -> bool:
         """Let elastic gangs give back what they grew into while it was nobody's, whatever the policies say."""
-        if self._shrinks_left <= 0:
+        if not self.memo.elastic or self._shrinks_left <= 0:
             return False
         running = self.memo.running
         able = [running[uid] for uid in self.memo.elastic - self.asked if uid in running]

@@ -200,7 +200,7 @@ class Cycle:
         if queue.backfill == "any":
             walk.close(reason)
             return True
-        if queue.backfill == "reserve":
+        if queue.backfill == "reserve" and queue.name not in self._reserved:  # else who is before it may use its quota
             self._ahead.reserve_in_time(gang, entry.shape, self._excluded(gang))
         self._blockers[gang.queue] = behind(gang, reason)
         return False

@@ -14,7 +14,6 @@ from math import inf
 
 from octopus_hub.core.policies import Moment, Policy
 from octopus_hub.core.policies.policy import Standing
-from octopus_hub.core.policies.service import width
 from octopus_hub.core.snapshot import Running
 from octopus_hub.model.queue import Queue
 
@@ -50,7 +49,7 @@ class Herd:
 
     def put(self, running: Running, queue: Queue | None) -> None:
         """Note a gang that runs."""
-        member = Member(running, width(running.gang), evictable_from(running, queue))
+        member = Member(running, running.gang.width, evictable_from(running, queue))
         self.members[running.gang.uid] = member
         self._fresh.append(member)
         self.changes += 1

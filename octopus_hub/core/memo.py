@@ -17,7 +17,6 @@ from octopus_hub.core.plan import Plan
 from octopus_hub.core.policies import POLICIES, Moment
 from octopus_hub.core.policies.fair import HELD_SECONDS
 from octopus_hub.core.policies.fifo import POLICY as FIFO
-from octopus_hub.core.policies.service import width
 from octopus_hub.core.quota import Quotas
 from octopus_hub.core.slots import Cluster
 from octopus_hub.core.snapshot import Delta, Running, Snapshot, Waiting, gang_total
@@ -43,8 +42,7 @@ class Memo:
 
     snapshot: Snapshot
     trial: Trial
-    empty: Trial  # nothing runs there: what is kept for blocked heads is looked for here
-    bare: Trial  # the same, never changed
+    bare: Trial  # nothing runs there; never changed
     waiting: list[Waiting] = field(default_factory=list)
     lines: dict[str, Line] = field(default_factory=dict)
     herds: dict[str, Herd] = field(default_factory=dict)
@@ -60,6 +58,7 @@ class Memo:
     broken: bool = False  # a cycle failed half-way
     plan: Plan | None = None
     faults: dict[str, tuple[str, str]] = field(default_factory=dict)  # queue -> (uid, what its policy did wrong)
+    _empty: Trial | None = None
     _moments: dict[str, Moment] = field(default_factory=dict)
     _shapes: dict[tuple[tuple[Role, ...], tuple[int | None, ...]], Shape] = field(default_factory=dict)
     _by_needs: dict[int, tuple[object, Shape]] = field(default_factory=dict)
@@ -74,7 +73,19 @@ class Memo:
         cluster = Cluster(snapshot.nodes)
         nothing = Snapshot(nodes=snapshot.nodes)
         bare = Snapshot(nodes=snapshot.nodes, queues=snapshot.queues)
-        return Memo(bare, Trial(bare, cluster), Trial(nothing, cluster), Trial(nothing, cluster))
+        return Memo(bare, Trial(bare, cluster), Trial(nothing, cluster))
+
+    @property
+    def empty(self) -> Trial:
+        """Nothing runs there either: what is kept for blocked heads is looked for here."""
+        if self._empty is None:
+            self._empty = Trial(Snapshot(nodes=self.bare.snapshot.nodes), self.bare.cluster)
+        return self._empty
+
+    def clear(self) -> None:
+        """Forget what is kept for blocked heads."""
+        if self._empty is not None:
+            self._empty.rollback()
 
     def answers(self, snapshot: Snapshot, waiting: Sequence[Waiting], now: float) -> bool:
         """Say whether the last plan answers these inputs as well."""
@@ -99,7 +110,7 @@ class Memo:
         self.trial.follow(snapshot, known.nodes if known is not None else None)
         if not _same(snapshot.spent, before.spent):
             self.trial.freed += 1
-        self.empty.rollback()
+        self.clear()
         self._follow_running(snapshot.running, known)
         if snapshot.history is not before.history:
             self._learn()
@@ -161,7 +172,7 @@ class Memo:
                 self._shapes.clear()
             choices = any(need.choices for need in gang.needs)
             elastic = any(need.most is not None for need in gang.needs)
-            shape = self._shapes[key] = Shape(roles, gang_total(gang.needs), width(gang), choices, elastic)
+            shape = self._shapes[key] = Shape(roles, gang_total(gang.needs), gang.width, choices, elastic)
         if len(self._by_needs) >= SHAPES_KEPT:
             self._by_needs.clear()
         self._by_needs[id(gang.needs)] = (gang.needs, shape)  # holding it keeps its id from being used again

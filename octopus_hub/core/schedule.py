@@ -100,7 +100,7 @@ class _Explained(Mapping[str, Waits]):
             if memo.waiting is not self.waiting or memo.snapshot is not self.snapshot or memo.now != self.now:
                 memo = Memo.of(self.snapshot)  # that one has gone on
                 memo.follow(self.snapshot, self.waiting, self.now)
-            memo.empty.rollback()
+            memo.clear()
             cycle = Cycle(memo, explaining=True)
             cycle.run()
             self._found = cycle.waits()

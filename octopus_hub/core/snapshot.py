@@ -76,7 +76,13 @@ class RoleNeed:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A gang that wants to run."""
+    """A gang that wants to run.
+
+    Attributes
+    ----------
+    width : float
+        How many devices it holds; CPUs where it asks for none, at least 1. Policies ask for it very often.
+    """
 
     uid: str
     namespace: str
@@ -100,6 +106,12 @@ class Waiting:
     kin: str = ""  # gangs of one kin are expected to run alike
     notice: float = 60.0  # seconds that it has to end when it is preempted
     overhead: float = 0.0  # of ``max_runtime``: preparing and ending, beside what its owner allows it to run
+    width: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        devices = sum([each * need.count for need in self.needs for each in need.each.devices.values()])
+        wide = devices or max(1.0, sum([need.each.cpu_millis * need.count for need in self.needs]) / 1000)
+        object.__setattr__(self, "width", float(wide))
 
 
 @dataclass(frozen=True, slots=True)

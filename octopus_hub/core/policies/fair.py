@@ -11,7 +11,6 @@ from __future__ import annotations
 from math import log2
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import width
 from octopus_hub.core.snapshot import Running, Waiting
 
 HELD_SECONDS = 3600.0  # what is held counts as so much use ahead
@@ -24,13 +23,13 @@ def rank(gang: Waiting, moment: Moment) -> Rank:
 
 def claim(gang: Waiting, moment: Moment) -> int:
     """Return the level of its owner's use, once it would run."""
-    return _level(moment.uses.get(gang.owner, 0.0) + width(gang) * HELD_SECONDS)
+    return _level(moment.uses.get(gang.owner, 0.0) + gang.width * HELD_SECONDS)
 
 
 def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of its owner's use, once it had left."""
     gang = running.gang
-    return _level(moment.uses.get(gang.owner, 0.0) - width(gang) * HELD_SECONDS), moment.tick
+    return _level(moment.uses.get(gang.owner, 0.0) - gang.width * HELD_SECONDS), moment.tick
 
 
 def _level(use: float) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import log2
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import FIRST, attained, life_of, overdue, patient, place, waits_since, width
+from octopus_hub.core.policies.service import FIRST, attained, life_of, overdue, patient, place, waits_since
 from octopus_hub.core.snapshot import Running, Waiting
 
 WIDTH_POWER = 1.1  # how much a device weighs against a second
@@ -27,7 +27,7 @@ _STEPS = 16  # per doubling: keys are compared as integers
 
 def key(gang: Waiting, age: float, moment: Moment) -> int:
     """Return the key of a gang that ran for so many seconds in all; the lowest goes first."""
-    wide = width(gang)
+    wide = gang.width
     history = moment.snapshot.history
     rest = history.rest(life_of(gang, age)) if history is not None else age + 600.0
     return round(_STEPS * (log2(max(1.0, rest)) + WIDTH_POWER * log2(wide) - (HEAD_START if wide >= LARGE else 0.0)))
@@ -55,7 +55,7 @@ def standing(running: Running, moment: Moment) -> Standing:
 
 def spares(gang: Waiting, running: Running, moment: Moment) -> bool:
     """Say whether a claimant leaves a running gang alone, whatever their levels: it would lose its work, or is young."""
-    if running.gang.resumes and (running.since + SOFT_SECONDS <= moment.tick or width(gang) >= SMALL):
+    if running.gang.resumes and (running.since + SOFT_SECONDS <= moment.tick or gang.width >= SMALL):
         return False
     return patient(gang, moment)
 

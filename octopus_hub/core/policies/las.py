@@ -21,7 +21,6 @@ from octopus_hub.core.policies.service import (
     patient,
     place,
     upper_bound,
-    width,
 )
 from octopus_hub.core.snapshot import Running, Waiting
 
@@ -35,7 +34,7 @@ def claim(gang: Waiting, moment: Moment) -> int:
     """Return the level of a claimant."""
     if not patient(gang, moment):
         return FIRST
-    return level_of(gang.served * width(gang))
+    return level_of(gang.served * gang.width)
 
 
 def standing(running: Running, moment: Moment) -> Standing:
@@ -43,7 +42,7 @@ def standing(running: Running, moment: Moment) -> Standing:
     late = overdue(running, moment)
     if late is not None:
         return late
-    wide = width(running.gang)
+    wide = running.gang.width
     level = level_of(attained(running, moment.tick) * wide)
     return level, running.since - running.gang.served + upper_bound(level) / wide - 1.0  # rather early than late
 

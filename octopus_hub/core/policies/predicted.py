@@ -10,7 +10,7 @@ No starvation: as with ``las``, in the same time.
 from __future__ import annotations
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import FIRST, attained, level_of, loses_work, overdue, patient, place, width
+from octopus_hub.core.policies.service import FIRST, attained, level_of, loses_work, overdue, patient, place
 from octopus_hub.core.snapshot import Running, Waiting
 
 
@@ -30,12 +30,12 @@ def claim(gang: Waiting, moment: Moment) -> int:
     """Return the level of a claimant."""
     if not patient(gang, moment):
         return FIRST
-    return level_of(expected_rest(gang, gang.served) * width(gang))
+    return level_of(expected_rest(gang, gang.served) * gang.width)
 
 
 def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
-    level = level_of(expected_rest(running.gang, attained(running, moment.tick)) * width(running.gang))
+    level = level_of(expected_rest(running.gang, attained(running, moment.tick)) * running.gang.width)
     return overdue(running, moment) or (level, moment.tick)
 
 

@@ -13,17 +13,6 @@ LEVELS = 12
 FIRST = -(1 << 30)  # the level of who has waited for too long: before everybody
 
 
-def width(gang: Waiting) -> float:
-    """Return how many devices a gang holds; CPUs where it asks for none, at least 1."""
-    devices = 0
-    for need in gang.needs:  # asked very often
-        for each in need.each.devices.values():
-            devices += each * need.count
-    if devices:
-        return float(devices)
-    return max(1.0, sum(need.each.cpu_millis * need.count for need in gang.needs) / 1000)
-
-
 def attained(running: Running, now: float) -> float:
     """Return the seconds that a gang has run in all attempts."""
     return running.gang.served + max(0.0, now - running.since)
@@ -31,7 +20,7 @@ def attained(running: Running, now: float) -> float:
 
 def life_of(gang: Waiting, age: float) -> Life:
     """Return a gang at an age as the history of run times counts it."""
-    return Life(gang.owner, width(gang), gang.kin, age)
+    return Life(gang.owner, gang.width, gang.kin, age)
 
 
 def waits_since(gang: Waiting) -> float:
