@@ -6,7 +6,8 @@ gang makes those give way that have had more, by at least a level; those that wo
 
 No starvation: who has waited for the queue's patience goes first, has nodes kept for it, and may make anybody give way.
 It starts within patience + review + the longer of minimum runtime + review (of what is preemptible) and maximum runtime
-(of what is not), + notice; where others have waited even longer, once more of the last three for each of them.
+(of what is not), + notice; where others have waited even longer, once more of the last three for each of them, with the
+review in place of a shorter minimum runtime: for so long those are left alone.
 """
 
 from __future__ import annotations
