@@ -232,7 +232,8 @@ class Claims:
     def _level(self, gang: Waiting, queue: Queue) -> int | None:
         """Return the level above which its queue's policy lets it claim; None if it can't now."""
         policy = self.memo.lines[gang.queue].policy
-        if policy.claim is None or gang.queue not in self.memo.herds or not queue.preemption.within:
+        herd = self.memo.herds.get(gang.queue)
+        if policy.claim is None or herd is None or not herd.members or not queue.preemption.within:
             return None
         moment = self.memo.moment(queue)
         if policy.reviews and self.memo.now > moment.tick + REVIEW_PART * queue.preemption.review_seconds:

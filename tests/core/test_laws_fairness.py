@@ -6,7 +6,7 @@ period, P: patience of the queue; all in seconds):
 - ``fifo`` and ``priority`` (within the highest class), and ``fair`` between owners, with ``none`` or ``reserve``: R for
   each gang before it and R for itself;
 - ``las``, ``predicted`` and ``gittins``, also with ``any``: P + T + max(M + T, R of what is not preemptible) + N; where k
-  others have waited even longer, k times the last two more.
+  others have waited even longer, k times the last two more, with T in place of a shorter M (for so long those are left alone).
 """
 
 from __future__ import annotations
