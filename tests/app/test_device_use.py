@@ -103,5 +103,7 @@ async def test_the_use_of_a_shared_device_is_shown_for_each_who_shares_it_and_a_
             (tmp_path / "state" / "plugins" / "devices" / "list.sh").write_text("#!/bin/sh\necho '[]'\n")
             await until(lambda: not next(iter(engine.cache.nodes.values())).devices[0].healthy)
             assert usable(next(iter(engine.cache.nodes.values()))).devices == {"npu-1of2": 0}
+            await client.stop("shares")
+            await until(lambda: engine.cache.tasksets[uid].status.phase.terminal)
     finally:
         await engine.stop()
