@@ -13,7 +13,6 @@ from octopus_hub.core.choices import Placed, choices_of, chosen
 from octopus_hub.core.line import Shape
 from octopus_hub.core.memo import Link, Memo
 from octopus_hub.core.placement import Allowed, Role, find
-from octopus_hub.core.preempt import lift
 from octopus_hub.core.snapshot import Waiting, gang_total
 
 TIMED_HEADS = 16  # of so many heads per cycle the earliest start is looked for
@@ -114,7 +113,7 @@ class Ahead:
             self.trial.charge(each.gang, _total(each.gang, each.placement), 1)
         try:
             for at, (end, uid) in enumerate(ends[:LIFTS]):
-                lift(self.trial, self.memo.running[uid])
+                self.trial.lift(self.memo.running[uid])
                 if at + 1 < len(ends) and ends[at + 1][0] == end:
                     continue
                 if not shape.choices and any(

@@ -19,8 +19,7 @@ from octopus_hub.core.line import Entry, Shape
 from octopus_hub.core.memo import Memo
 from octopus_hub.core.plan import Eviction, Resize
 from octopus_hub.core.policies import Moment
-from octopus_hub.core.policies.policy import REVIEW_PART
-from octopus_hub.core.preempt import Candidate, Claim, lift, make_room
+from octopus_hub.core.preempt import Candidate, Claim, make_room
 from octopus_hub.core.shrinking import shrink, shrink_some
 from octopus_hub.core.sizes import size
 from octopus_hub.core.snapshot import Running, Waiting, gang_total
@@ -56,7 +55,6 @@ class Claims:
         self._shrinks_left = SHRINKS_TRIED
         self._explaining = explaining
         self._leavers: Leavers | None = None
-        self._counted = 0  # of the evictions
 
     # --- those that claimed before
     def pending(self) -> Iterator[tuple[Waiting, list[Running]]]:
@@ -72,14 +70,19 @@ class Claims:
 
     def expect(self, gang: Waiting, shape: Shape, victims: list[Running]) -> bool:
         """Keep the room that is being made for a claimant; False if it is not enough any more."""
-        mark = self.trial.mark()
-        self._leaving().lift_for(shape)
-        placement = self._place(gang, shape)
-        self.trial.rollback(mark)
+        placement = self._once_left(gang, shape)
         if placement is None:
             return False
         self._keep(gang, shape, placement, victims)
         return True
+
+    def _once_left(self, gang: Waiting, shape: Shape) -> Placed | None:
+        """Return where a gang could start once all who leave have left, beside what is kept for others."""
+        mark = self.trial.mark()
+        self._leaving().lift_for(shape)
+        placement = self._place(gang, shape)
+        self.trial.rollback(mark)
+        return placement
 
     def _keep(self, gang: Waiting, shape: Shape, placement: Placed, victims: list[Running]) -> None:
         self.trial.keep(gang, placement)
@@ -94,6 +97,8 @@ class Claims:
             if eviction.uid not in self.asked:
                 self.asked.add(eviction.uid)
                 self.evictions.append(eviction)
+                if self._leavers is not None:
+                    self._leavers.add(self.memo.running[eviction.uid])
 
     def due(self) -> None:
         """Ask those to go whose nodes are set aside, or whose queue has used up its budget and stops then."""
@@ -121,10 +126,11 @@ class Claims:
             return False
         leaving = self._leaving()
         short = shape.width - self._free_devices(shape) - leaving.room(_devices(shape))
-        by_itself = self._by_itself(entry, leaving) if short <= 0 and leaving.gangs else None
-        if by_itself is not None:
+        by_itself = self._once_left(gang, shape) if short <= 0 and leaving.gangs else None
+        if by_itself is not None:  # nobody else is asked
             if level is None:
                 return False
+            # not kept, all who could use it would count on it, and nobody would claim anything else meanwhile
             self._keep(gang, shape, by_itself, _leaving_from(by_itself, leaving) if self._explaining else [])
             return True
         candidates = self._candidates(entry, queue, level, short)
@@ -140,17 +146,6 @@ class Claims:
         self.go(Eviction(each.member.running.gang.uid, gang.uid, each.rule) for each in room.victims)
         self._keep(gang, shape, room.placement, [each.member.running for each in room.victims])
         return True
-
-    def _by_itself(self, entry: Entry, leaving: Leavers) -> Placed | None:
-        """Return where a gang could start on what those that leave give back beyond their claims: nobody else is asked.
-
-        Were it not kept for it, all who could use it would count on it, and nobody would claim anything else meanwhile.
-        """
-        mark = self.trial.mark()
-        leaving.lift_for(entry.shape)
-        placement = self._place(entry.gang, entry.shape)
-        self.trial.rollback(mark)
-        return placement
 
     def _given_back(self, gang: Waiting, shape: Shape) -> bool:
         """Let elastic gangs give back what they grew into while it was nobody's, whatever the policies say."""
@@ -199,11 +194,8 @@ class Claims:
     def _leaving(self) -> Leavers:
         """Return all that will have left soon; what is kept for claimants is taken from the room it makes."""
         if self._leavers is None:
-            self._leavers = Leavers(self.trial, self.memo.leaving.values())
-        told = self.evictions[self._counted :]
-        self._counted += len(told)
-        for eviction in told:
-            self._leavers.add(self.memo.running[eviction.uid])
+            told = [self.memo.running[eviction.uid] for eviction in self.evictions]
+            self._leavers = Leavers(self.trial, [*self.memo.leaving.values(), *told])
         return self._leavers
 
     def _free_devices(self, shape: Shape) -> float:
@@ -236,7 +228,7 @@ class Claims:
         if policy.claim is None or herd is None or not herd.members or not queue.preemption.within:
             return None
         moment = self.memo.moment(queue)
-        if policy.reviews and self.memo.now > moment.tick + REVIEW_PART * queue.preemption.review_seconds:
+        if policy.reviews and self.memo.now > moment.claims_until:
             return None
         self.memo.review(queue)
         level = ask(self.memo, moment, gang, policy.claim, is_level, _NEVER)
@@ -345,7 +337,7 @@ def _keeping(claims: Claims, victim: Running, mine: int, borrows: bool) -> Calla
         if borrows and not claims.quotas.borrows(victim.gang.queue):
             return False
         mark = claims.trial.mark()
-        lift(claims.trial, victim)
+        claims.trial.lift(victim)
         share = claims.quotas.share(victim.gang.queue)
         claims.trial.rollback(mark)
         return share >= mine

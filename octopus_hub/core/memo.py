@@ -17,7 +17,6 @@ from octopus_hub.core.plan import Plan
 from octopus_hub.core.policies import POLICIES, Moment
 from octopus_hub.core.policies.fair import HELD_SECONDS
 from octopus_hub.core.policies.fifo import POLICY as FIFO
-from octopus_hub.core.policies.policy import REVIEW_PART
 from octopus_hub.core.quota import Quotas
 from octopus_hub.core.slots import Cluster
 from octopus_hub.core.snapshot import Delta, Running, Snapshot, Waiting, gang_total
@@ -191,10 +190,10 @@ class Memo:
         times = [until for gang in self._avoiding.values() for until in gang.avoid.values() if until > self.now]
         for line in self.lines.values():
             if line.queue is not None and self.claims_with_time(line):
-                tick, review = self.moment(line.queue).tick, line.queue.preemption.review_seconds
-                times.append(tick + review)
-                if line.policy.reviews and self.now <= tick + REVIEW_PART * review:
-                    times.append(tick + REVIEW_PART * review)  # no claims after that
+                moment = self.moment(line.queue)
+                times.append(moment.tick + line.queue.preemption.review_seconds)
+                if line.policy.reviews and self.now <= moment.claims_until:
+                    times.append(moment.claims_until)
         return min(times, default=None)
 
     def fault(self, queue: str, uid: str, message: str) -> None:

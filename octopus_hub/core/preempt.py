@@ -13,7 +13,6 @@ from typing import NamedTuple
 from octopus_hub.core.choices import Placed
 from octopus_hub.core.herd import Member
 from octopus_hub.core.plan import EvictionRule
-from octopus_hub.core.snapshot import Running
 from octopus_hub.core.trial import Trial
 
 SINGLES_TRIED = 8
@@ -76,11 +75,6 @@ def make_room(
         trial.rollback(mark)
 
 
-def lift(trial: Trial, running: Running) -> None:
-    """Take what a running gang leaves off its nodes and quotas."""
-    trial.lift(running)
-
-
 def _single(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room | None:
     """Try the first few alone that are large enough: one gang that goes is better than several."""
     mark = trial.mark()
@@ -88,7 +82,7 @@ def _single(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room
     for candidate in candidates:
         if candidate.member.width < claim.short or not _still(candidate):
             continue
-        lift(trial, candidate.member.running)
+        trial.lift(candidate.member.running)
         placement = claim.place()
         if placement is not None:
             return Room(placement, (candidate,))
@@ -112,7 +106,7 @@ def _fewest(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Room
     ):
         if candidate.member.width > short or not _still(candidate):
             continue
-        lift(trial, candidate.member.running)
+        trial.lift(candidate.member.running)
         taken.append(candidate)
         short -= candidate.member.width
         if short <= 0:
@@ -132,7 +126,7 @@ def _several(trial: Trial, claim: Claim, candidates: Sequence[Candidate]) -> Roo
     for candidate in candidates:
         if not _still(candidate):
             continue
-        lift(trial, candidate.member.running)
+        trial.lift(candidate.member.running)
         taken.append(candidate)
         short -= candidate.member.width
         if short > 0:

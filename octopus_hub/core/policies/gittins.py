@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import log2
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import FIRST, attained, life_of, overdue, patient, place, waits_since
+from octopus_hub.core.policies.service import FIRST, attained, late_start, life_of, patient, place, waits_since
 from octopus_hub.core.snapshot import Running, Waiting
 
 WIDTH_POWER = 1.1  # how much a device weighs against a second
@@ -49,7 +49,7 @@ def claim(gang: Waiting, moment: Moment) -> int | None:
 
 def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
-    late = overdue(running, moment)
+    late = late_start(running, moment)
     return late if late is not None else (key(running.gang, attained(running, moment.tick), moment), moment.tick)
 
 

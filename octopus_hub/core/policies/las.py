@@ -16,9 +16,9 @@ from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
 from octopus_hub.core.policies.service import (
     FIRST,
     attained,
+    late_start,
     level_of,
     loses_work,
-    overdue,
     patient,
     place,
     upper_bound,
@@ -40,7 +40,7 @@ def claim(gang: Waiting, moment: Moment) -> int:
 
 def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
-    late = overdue(running, moment)
+    late = late_start(running, moment)
     if late is not None:
         return late
     wide = running.gang.width

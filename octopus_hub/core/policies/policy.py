@@ -37,6 +37,11 @@ class Moment:
     snapshot: Snapshot
     uses: dict[str, float]
 
+    @property
+    def claims_until(self) -> float:
+        """Until when policies that claim at reviews may, after this one."""
+        return self.tick + REVIEW_PART * self.queue.preemption.review_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -10,7 +10,7 @@ No starvation: as with ``las``, in the same time.
 from __future__ import annotations
 
 from octopus_hub.core.policies.policy import Moment, Policy, Rank, Standing
-from octopus_hub.core.policies.service import FIRST, attained, level_of, loses_work, overdue, patient, place
+from octopus_hub.core.policies.service import FIRST, attained, late_start, level_of, loses_work, patient, place
 from octopus_hub.core.snapshot import Running, Waiting
 
 
@@ -36,7 +36,7 @@ def claim(gang: Waiting, moment: Moment) -> int:
 def standing(running: Running, moment: Moment) -> Standing:
     """Return the level of what runs."""
     level = level_of(expected_rest(running.gang, attained(running, moment.tick)) * running.gang.width)
-    return overdue(running, moment) or (level, moment.tick)
+    return late_start(running, moment) or (level, moment.tick)
 
 
 POLICY = Policy(

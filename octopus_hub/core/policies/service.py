@@ -33,7 +33,7 @@ def patient(gang: Waiting, moment: Moment) -> bool:
     return moment.tick - waits_since(gang) < moment.queue.preemption.patience_seconds
 
 
-def overdue(running: Running, moment: Moment) -> Standing | None:
+def late_start(running: Running, moment: Moment) -> Standing | None:
     """Return the standing of one that had waited for too long when it started: for a review it gives way to nobody.
 
     Else those that it came before would take its place back at once.
